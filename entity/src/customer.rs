@@ -1,0 +1,87 @@
+//! A customer as the application sees it.
+//!
+//! Every change, whoever makes it, is `rev + 1` on the locked row. So the order of revs is the order
+//! of commits, without gaps, and a rev names one state of one customer: it is the ETag.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{DatabaseTransaction, QuerySelect};
+
+use crate::fields::Fields;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "customer")]
+pub struct Model {
+    /// UUID v7: ids grow with time, so the newest customers are the last of the index.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// As it was given, trimmed.
+    pub email: String,
+    /// The normal form; unique among the living.
+    pub email_key: String,
+    pub name: Option<String>,
+    pub phone: Option<String>,
+    pub description: Option<String>,
+    pub rev: i64,
+    /// Set on a tombstone. A deleted row is kept until no event can name it any more, so that a late
+    /// message about it is recognised and does not revive it.
+    pub deleted_at: Option<DateTimeUtc>,
+    pub created_at: DateTimeUtc,
+    pub updated_at: DateTimeUtc,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// The fields that are kept in step, in canonical form.
+    pub fn fields(&self) -> Fields {
+        Fields {
+            email: Some(self.email.clone()),
+            name: self.name.clone(),
+            phone: self.phone.clone(),
+            description: self.description.clone(),
+        }
+    }
+
+    /// Not so between [`crate::write::give_up_email`] and the next store.
+    pub fn has_email(&self) -> bool {
+        self.email_key == self.email.to_ascii_lowercase()
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.deleted_at.is_some()
+    }
+}
+
+/// The row, a tombstone included.
+pub async fn find(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(id).one(db).await
+}
+
+/// The row, unless it is a tombstone.
+pub async fn find_living(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(id)
+        .filter(Column::DeletedAt.is_null())
+        .one(db)
+        .await
+}
+
+/// The living customer with this e-mail, by its normal form.
+pub async fn find_living_by_email_key(
+    db: &impl ConnectionTrait,
+    email_key: &str,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::EmailKey.eq(email_key))
+        .filter(Column::DeletedAt.is_null())
+        .one(db)
+        .await
+}
+
+/// The row, a tombstone included, locked until the transaction ends. On SQLite the transaction has
+/// the whole database's write lock already.
+pub async fn lock(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(id).lock_exclusive().one(tx).await
+}

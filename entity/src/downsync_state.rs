@@ -1,0 +1,30 @@
+//! How far downsync has come: one row.
+
+use sea_orm::entity::prelude::*;
+
+/// The id of the only row.
+pub const ID: i32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "downsync_state")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: i32,
+    /// The account that this database belongs to. Another account's customers are never compared.
+    pub account_id: Option<String>,
+    /// Unix seconds: every event created before it is in the inbox.
+    pub events_cursor: Option<i64>,
+    pub pass_started_at: Option<DateTimeUtc>,
+    /// When the last COMPLETE pass ended.
+    pub pass_completed_at: Option<DateTimeUtc>,
+    /// What it counted.
+    pub pass_counts: Option<Json>,
+    /// Why the last pass was refused, for a person to look at.
+    pub refused: Option<String>,
+    pub updated_at: DateTimeUtc,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

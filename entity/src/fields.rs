@@ -1,0 +1,319 @@
+//! The fields that both sides hold, in the one canonical form that everything else compares.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sea_orm::FromJsonQueryResult;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::email::Email;
+
+/// A field that is kept in step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    Email,
+    Name,
+    Phone,
+    Description,
+}
+
+impl Field {
+    pub const ALL: [Self; 4] = [Self::Email, Self::Name, Self::Phone, Self::Description];
+
+    /// The name that the API, Stripe, the logs and the database use for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Name => "name",
+            Self::Phone => "phone",
+            Self::Description => "description",
+        }
+    }
+
+    /// The longest accepted text, in characters. Those of Stripe's customer object, where it
+    /// states or is known to have one, so that what is accepted here is accepted there.
+    pub fn max_chars(self) -> usize {
+        match self {
+            Self::Email => crate::email::MAX_CHARS,
+            Self::Name => 256,
+            Self::Phone => 20,
+            Self::Description => 350,
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Field {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|field| field.as_str() == text)
+            .ok_or_else(|| "must be email, name, phone or description".to_owned())
+    }
+}
+
+/// The values of one customer on one side.
+///
+/// Always compare canonical values: trimmed, an empty text is `None`, and the NUL character, which
+/// Postgres can't store, is dropped. Otherwise null, "" and " " would differ for ever.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, FromJsonQueryResult,
+)]
+pub struct Fields {
+    pub email: Option<String>,
+    pub name: Option<String>,
+    pub phone: Option<String>,
+    pub description: Option<String>,
+}
+
+impl Fields {
+    pub fn get(&self, field: Field) -> Option<&str> {
+        match field {
+            Field::Email => self.email.as_deref(),
+            Field::Name => self.name.as_deref(),
+            Field::Phone => self.phone.as_deref(),
+            Field::Description => self.description.as_deref(),
+        }
+    }
+
+    pub fn set(&mut self, field: Field, value: Option<String>) {
+        match field {
+            Field::Email => self.email = value,
+            Field::Name => self.name = value,
+            Field::Phone => self.phone = value,
+            Field::Description => self.description = value,
+        }
+    }
+
+    /// The same values in canonical form. Idempotent.
+    #[must_use]
+    pub fn canonical(mut self) -> Self {
+        for field in Field::ALL {
+            let value = self.get(field).and_then(canonical);
+            self.set(field, value);
+        }
+        self
+    }
+
+    /// The fields in which two canonical values differ.
+    pub fn differing(&self, other: &Self) -> Vec<Field> {
+        Field::ALL
+            .into_iter()
+            .filter(|field| self.get(*field) != other.get(*field))
+            .collect()
+    }
+
+    /// 16 hex characters that tell the values of some fields from any others: the start of a SHA-256.
+    pub fn digest(&self, of: &[Field]) -> String {
+        let mut hash = Sha256::new();
+        for field in Field::ALL.into_iter().filter(|field| of.contains(field)) {
+            hash.update(field.as_str().as_bytes());
+            match self.get(field) {
+                // The length keeps ("ab", "c") apart from ("a", "bc").
+                Some(text) => {
+                    hash.update((text.len() as u64).to_be_bytes());
+                    hash.update(text.as_bytes());
+                }
+                None => hash.update([0xff; 8]),
+            }
+        }
+        hex::encode(&hash.finalize()[..8])
+    }
+}
+
+/// One text in canonical form; `None` for an empty one.
+pub fn canonical(text: &str) -> Option<String> {
+    let kept: String = text.chars().filter(|c| *c != '\0').collect();
+    let trimmed = kept.trim();
+    (!trimmed.is_empty()).then(|| trimmed.to_owned())
+}
+
+/// A value that can't be stored, and why. Never quotes the value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {reason}")]
+pub struct Invalid {
+    pub field: Field,
+    pub reason: String,
+}
+
+/// Checks canonical values that an application wants to store; the first field at fault is named.
+pub fn validate(fields: &Fields) -> Result<Email, Invalid> {
+    let invalid = |field, reason: String| Invalid { field, reason };
+    let email = Email::parse(fields.email.as_deref().unwrap_or_default())
+        .map_err(|error| invalid(Field::Email, error.to_string()))?;
+    for field in [Field::Name, Field::Phone, Field::Description] {
+        let Some(text) = fields.get(field) else {
+            continue;
+        };
+        let max = field.max_chars();
+        if text.chars().count() > max {
+            return Err(invalid(
+                field,
+                format!("must have at most {max} characters"),
+            ));
+        }
+        let may_break = field == Field::Description;
+        if text
+            .chars()
+            .any(|c| c.is_control() && !(may_break && matches!(c, '\n' | '\r' | '\t')))
+        {
+            return Err(invalid(field, "must not contain control characters".into()));
+        }
+    }
+    Ok(email)
+}
+
+/// What a write of ours leaves in Stripe's metadata (`customer_sync_rev`): the revision, the fields
+/// that it sent, and their digest. It tells a late write of ours from a human's edit, field by field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    pub rev: i64,
+    pub sent: Vec<Field>,
+    pub digest: String,
+}
+
+impl Stamp {
+    /// The stamp of a write that sends these fields of these values.
+    pub fn of(rev: i64, values: &Fields, sent: &[Field]) -> Self {
+        Self {
+            rev,
+            sent: Field::ALL
+                .into_iter()
+                .filter(|field| sent.contains(field))
+                .collect(),
+            digest: values.digest(sent),
+        }
+    }
+
+    /// Whether these values still hold what the stamped write sent.
+    pub fn fits(&self, values: &Fields) -> bool {
+        values.digest(&self.sent) == self.digest
+    }
+}
+
+/// `7-en-0123456789abcdef`: the rev, the first letters of the fields sent, their digest.
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-", self.rev)?;
+        for field in &self.sent {
+            f.write_str(&field.as_str()[..1])?;
+        }
+        write!(f, "-{}", self.digest)
+    }
+}
+
+/// The text is no stamp of ours; somebody else wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is no stamp of a write")]
+pub struct NoStamp;
+
+impl FromStr for Stamp {
+    type Err = NoStamp;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.splitn(3, '-');
+        let mut next = || parts.next().ok_or(NoStamp);
+        let rev = next()?.parse().map_err(|_| NoStamp)?;
+        let letters = next()?;
+        let digest = next()?.to_owned();
+        let sent: Vec<Field> = Field::ALL
+            .into_iter()
+            .filter(|field| letters.contains(&field.as_str()[..1]))
+            .collect();
+        let is_digest = digest.len() == 16 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+        if !is_digest || sent.len() != letters.len() {
+            return Err(NoStamp);
+        }
+        Ok(Self { rev, sent, digest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fields(email: &str, name: &str) -> Fields {
+        Fields {
+            email: Some(email.into()),
+            name: Some(name.into()),
+            ..Fields::default()
+        }
+    }
+
+    #[test]
+    fn null_empty_and_blank_are_one_value() {
+        let forms = [None, Some(""), Some("  "), Some("\u{0}")].map(|name| {
+            Fields {
+                name: name.map(str::to_owned),
+                ..Fields::default()
+            }
+            .canonical()
+        });
+        assert!(forms.iter().all(|form| *form == Fields::default()));
+    }
+
+    #[test]
+    fn the_field_at_fault_is_named() {
+        let fault = |fields: &Fields| validate(fields).unwrap_err().field;
+        assert_eq!(fault(&Fields::default()), Field::Email);
+        assert_eq!(fault(&fields("nobody", "x")), Field::Email);
+        assert_eq!(fault(&fields("a@x.io", &"é".repeat(257))), Field::Name);
+        assert_eq!(fault(&fields("a@x.io", "a\u{7}b")), Field::Name);
+        let mut good = fields("a@x.io", &"é".repeat(256));
+        good.description = Some("two\nlines".into());
+        validate(&good).unwrap();
+        good.phone = Some("1".repeat(21));
+        assert_eq!(fault(&good), Field::Phone);
+    }
+
+    #[test]
+    fn a_stamp_survives_its_text_and_no_other_text_is_one() {
+        let values = fields("a@x.io", "b");
+        for sent in [&[][..], &[Field::Name], &[Field::Description, Field::Email]] {
+            let stamp = Stamp::of(7, &values, sent);
+            assert_eq!(stamp.to_string().parse(), Ok(stamp));
+        }
+        for text in [
+            "",
+            "7",
+            "7-",
+            "7-e-",
+            "x-e-0123456789abcdef",
+            "7-e-0123456789abcdeg",
+            "7-x-0123456789abcdef",
+            "7-ee-0123456789abcdef",
+        ] {
+            assert_eq!(text.parse::<Stamp>(), Err(NoStamp), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_fits_while_the_fields_it_sent_are_untouched() {
+        let stamp = Stamp::of(7, &fields("a@x.io", "b"), &[Field::Name]);
+        assert!(stamp.fits(&fields("other@x.io", "b")));
+        assert!(!stamp.fits(&fields("a@x.io", "c")));
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_is_idempotent_and_digest_follows_equality(
+            a in ".{0,8}", b in ".{0,8}", c in ".{0,8}", d in ".{0,8}",
+        ) {
+            let one = fields(&a, &b).canonical();
+            prop_assert_eq!(one.clone().canonical(), one.clone());
+            let two = fields(&c, &d).canonical();
+            prop_assert_eq!(one == two, one.digest(&Field::ALL) == two.digest(&Field::ALL));
+            prop_assert_eq!(one == two, one.differing(&two).is_empty());
+        }
+    }
+}

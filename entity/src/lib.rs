@@ -1,0 +1,17 @@
+//! What the data is: the tables, the rules on their rows, and what crosses the broker.
+//!
+//! No I/O but on a connection that is handed in, no clock, no Stripe client, no broker.
+
+pub mod api_idempotency;
+pub mod conflict;
+pub mod customer;
+pub mod downsync_state;
+pub mod email;
+pub mod fields;
+pub mod merge;
+pub mod message;
+pub mod outbox;
+pub mod stripe_event;
+pub mod stripe_link;
+pub mod unmatched;
+pub mod write;

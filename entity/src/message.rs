@@ -1,0 +1,86 @@
+//! What crosses the broker. Every message is a hint, "look at this customer": state decides, never
+//! the message, so a lost, doubled or reordered one costs time only.
+
+use chrono::{DateTime, Utc};
+use sea_orm::prelude::Json;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::customer;
+use crate::fields::{Fields, Stamp};
+
+/// The topic exchange.
+pub const EXCHANGE: &str = "customer-sync";
+/// Queue and routing key of changes on their way to Stripe.
+pub const UPSYNC: &str = "customer.upsync";
+/// Queue and routing key of differences found in Stripe.
+pub const DOWNSYNC: &str = "customer.downsync";
+/// All queues; both are declared at every start.
+pub const QUEUES: [&str; 2] = [UPSYNC, DOWNSYNC];
+/// The CloudEvents source.
+pub const SOURCE: &str = "/customer-sync";
+/// The CloudEvents type of a [`Drift`].
+pub const DRIFT: &str = "customer.drift";
+
+/// The state of a customer at one rev: the body of an upsync message.
+///
+/// The sync worker uses only the id; the rest is for other consumers. Fields may be added; a
+/// consumer must ignore those that it does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    pub id: Uuid,
+    pub rev: i64,
+    pub email: String,
+    pub name: Option<String>,
+    pub phone: Option<String>,
+    pub description: Option<String>,
+    pub deleted: bool,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Changed {
+    pub fn of(customer: &customer::Model) -> Self {
+        Self {
+            id: customer.id,
+            rev: customer.rev,
+            email: customer.email.clone(),
+            name: customer.name.clone(),
+            phone: customer.phone.clone(),
+            description: customer.description.clone(),
+            deleted: customer.is_deleted(),
+            created_at: customer.created_at,
+            updated_at: customer.updated_at,
+        }
+    }
+
+    pub fn to_json(&self) -> Json {
+        serde_json::to_value(self).expect("texts, numbers and times are JSON")
+    }
+}
+
+/// A difference between Stripe's copy and the base: the body of a downsync message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    pub copy: StripeCopy,
+    /// The database's clock, taken before the copy was read. A copy that is older than the latest
+    /// thing we know of this customer proves nothing.
+    pub read_at: DateTime<Utc>,
+}
+
+/// A customer as Stripe showed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StripeCopy {
+    pub stripe_id: String,
+    /// Stripe answered `deleted: true`; there are no fields then.
+    pub deleted: bool,
+    pub fields: Fields,
+    /// `metadata.customer_sync_id`: the row it was created for or linked to.
+    pub customer_id: Option<Uuid>,
+    /// `metadata.customer_sync_rev`: our last write to it.
+    pub stamp: Option<Stamp>,
+    /// `metadata.customer_sync_detached`: we let go of it when the row was deleted.
+    pub detached: bool,
+    /// Unix seconds.
+    pub created: i64,
+}

@@ -1,0 +1,123 @@
+//! The outbox: a row for every change that an application made, until the broker has confirmed it.
+//!
+//! A row is written in the transaction of the change and nowhere else; that is why `enqueue` takes a
+//! transaction and not a connection. A rev without an outbox row is a change that came from Stripe.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, QueryOrder, QuerySelect, QueryTrait};
+use serde::{Deserialize, Serialize};
+
+use crate::customer;
+use crate::message::Changed;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "outbox")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: i64,
+    pub customer_id: Uuid,
+    pub rev: i64,
+    pub kind: Kind,
+    /// The state at that rev ([`Changed`]), for consumers other than the sync worker.
+    pub payload: Json,
+    /// The W3C trace context of the request that made the change.
+    pub traceparent: Option<String>,
+    pub created_at: DateTimeUtc,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+pub enum Kind {
+    Created,
+    Updated,
+    Deleted,
+}
+
+impl Kind {
+    /// The CloudEvents type.
+    pub fn event_type(self) -> &'static str {
+        match self {
+            Self::Created => "customer.created",
+            Self::Updated => "customer.updated",
+            Self::Deleted => "customer.deleted",
+        }
+    }
+}
+
+/// Adds the change that made `customer` what it is now.
+pub async fn enqueue(
+    tx: &DatabaseTransaction,
+    customer: &customer::Model,
+    kind: Kind,
+    traceparent: Option<String>,
+) -> Result<(), DbErr> {
+    let row = ActiveModel {
+        customer_id: Set(customer.id),
+        rev: Set(customer.rev),
+        kind: Set(kind),
+        payload: Set(Changed::of(customer).to_json()),
+        traceparent: Set(traceparent),
+        created_at: Set(customer.updated_at),
+        ..Default::default()
+    };
+    Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// The first `limit` rows behind `after`, in the order of their ids.
+///
+/// Ids are given before the commit, so a row can appear behind one that was read already. Nothing is
+/// lost by that, because rows leave by deletion and each round starts again from the lowest id; and
+/// the order of one customer holds, because its row's lock makes its ids follow its revs.
+pub async fn pending(
+    db: &impl ConnectionTrait,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Id.gt(after))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .all(db)
+        .await
+}
+
+/// Deletes confirmed rows, if the lease still has this epoch: a relay that was replaced while it
+/// waited for its confirms deletes nothing. Returns how many rows went.
+pub async fn settle(
+    db: &impl ConnectionTrait,
+    ids: &[i64],
+    lease: &str,
+    epoch: i64,
+) -> Result<u64, DbErr> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let holds_lease = Query::select()
+        .expr(Expr::value(1))
+        .from(Alias::new("lease"))
+        .and_where(Expr::col(Alias::new("name")).eq(lease))
+        .and_where(Expr::col(Alias::new("epoch")).eq(epoch))
+        .to_owned();
+    let delete = Entity::delete_many()
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .filter(Expr::exists(holds_lease))
+        .build(db.get_database_backend());
+    // As plain text, not as a prepared statement: Postgres keeps the plan of those, and one that was
+    // made while the outbox was empty reads the whole table once there is a backlog.
+    let deleted = db.execute_unprepared(&delete.to_string()).await?;
+    Ok(deleted.rows_affected())
+}
+
+/// How many rows wait, and since when the oldest does.
+pub async fn backlog(db: &impl ConnectionTrait) -> Result<(u64, Option<DateTimeUtc>), DbErr> {
+    let count = Entity::find().count(db).await?;
+    let oldest = pending(db, i64::MIN, 1).await?.pop();
+    Ok((count, oldest.map(|row| row.created_at)))
+}

@@ -1,0 +1,214 @@
+//! What is known of one customer in Stripe, and the fences that keep the two directions apart.
+//!
+//! One row a customer. Whoever wants to write about a customer to either side locks it first.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, QuerySelect};
+
+use crate::fields::Fields;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "stripe_link")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub customer_id: Uuid,
+    /// Unique: two rows never share one Stripe customer.
+    pub stripe_id: Option<String>,
+    /// The fields that both sides last agreed on; none before the first agreement.
+    pub base: Option<Fields>,
+    /// The highest rev that asks for nothing more. The row waits to be pushed while its rev is above.
+    pub synced_rev: i64,
+    /// The rev in the metadata of the last push that Stripe acknowledged. A copy with a lower one
+    /// shows a late write of ours.
+    pub pushed_rev: i64,
+
+    /// The form body of the create or update whose outcome is not known. A create is frozen at its first
+    /// attempt, because one idempotency key allows one body; an update's says which of our values Stripe
+    /// may hold although nobody has said so.
+    pub request_body: Option<String>,
+    /// What makes the idempotency keys of the request whose outcome is not known. A new one after
+    /// each known outcome, so that no later request is answered with the replay of an earlier one.
+    pub request_key: Option<Uuid>,
+    /// When `request_key` was first used. Stripe forgets a key after 24 hours.
+    pub request_started_at: Option<DateTimeUtc>,
+
+    /// One push at a time: the rev it carries, its token, and when it began. Only the holder of the
+    /// token writes the outcome.
+    pub push_rev: Option<i64>,
+    pub push_token: Option<Uuid>,
+    pub push_started_at: Option<DateTimeUtc>,
+
+    /// When the last push was acknowledged, by the database's clock.
+    pub acked_at: Option<DateTimeUtc>,
+    /// When the copy that was last taken into account was read, by the database's clock.
+    pub observed_at: Option<DateTimeUtc>,
+
+    /// Failed attempts in a row.
+    pub attempts: i32,
+    /// When this customer is to be looked at again without a message: a retry that is due, or a push
+    /// whose process has died.
+    pub next_attempt_at: Option<DateTimeUtc>,
+    /// A copy was put aside by a fence: read the customer again from then on.
+    pub recheck_at: Option<DateTimeUtc>,
+
+    /// Nothing more is sent for this rev until the row is edited or a person retries.
+    pub parked_reason: Option<String>,
+    pub parked_detail: Option<String>,
+    pub parked_rev: Option<i64>,
+    pub parked_request_id: Option<String>,
+    pub parked_at: Option<DateTimeUtc>,
+
+    /// The link is cut: deleted on one side and, by policy, left alone on the other.
+    pub detached_at: Option<DateTimeUtc>,
+    pub created_at: DateTimeUtc,
+    pub updated_at: DateTimeUtc,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// The base, or the empty one where nothing was agreed on yet.
+    pub fn base_or_empty(&self) -> Fields {
+        self.base.clone().unwrap_or_default()
+    }
+
+    /// Whether a person has to look before `rev` is sent.
+    pub fn is_parked_at(&self, rev: i64) -> bool {
+        self.parked_reason.is_some() && self.parked_rev.is_some_and(|parked| parked >= rev)
+    }
+
+    /// Whether a push holds the link at `now`. One that began longer than `expiry` ago has died.
+    pub fn push_is_under_way(&self, now: DateTimeUtc, expiry: chrono::Duration) -> bool {
+        self.push_started_at
+            .is_some_and(|started| now - started < expiry)
+    }
+}
+
+/// Why a customer is parked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// A stable code, such as `email_taken`.
+    pub reason: String,
+    /// For a person: what was refused, and by whom.
+    pub detail: String,
+    /// The rev that is not sent again.
+    pub rev: i64,
+    /// The Request-Id of Stripe's answer, if it was Stripe that refused.
+    pub request_id: Option<String>,
+}
+
+impl ActiveModel {
+    /// Ends the push under way, whatever came of it.
+    pub fn end_push(&mut self) {
+        self.push_rev = Set(None);
+        self.push_token = Set(None);
+        self.push_started_at = Set(None);
+        self.next_attempt_at = Set(None);
+        self.attempts = Set(0);
+    }
+
+    /// Nothing is sent for this rev until the row is edited or a person retries.
+    pub fn park(&mut self, parked: Parked, now: DateTimeUtc) {
+        self.parked_reason = Set(Some(parked.reason));
+        self.parked_detail = Set(Some(parked.detail));
+        self.parked_rev = Set(Some(parked.rev));
+        self.parked_request_id = Set(parked.request_id);
+        self.parked_at = Set(Some(now));
+        self.next_attempt_at = Set(None);
+    }
+
+    pub fn unpark(&mut self) {
+        self.parked_reason = Set(None);
+        self.parked_detail = Set(None);
+        self.parked_rev = Set(None);
+        self.parked_request_id = Set(None);
+        self.parked_at = Set(None);
+    }
+
+    /// The key will not tell the outcome: the next attempt has a new one. The body stays, because what it
+    /// asked for may have been done.
+    pub fn give_up_key(&mut self) {
+        self.request_key = Set(None);
+        self.request_started_at = Set(None);
+    }
+
+    /// The outcome of the request is known: the next one is a new one.
+    pub fn end_request(&mut self) {
+        self.request_body = Set(None);
+        self.request_key = Set(None);
+        self.request_started_at = Set(None);
+    }
+
+    /// Writes what was set, and nothing if nothing was.
+    pub async fn store(mut self, tx: &DatabaseTransaction, now: DateTimeUtc) -> Result<(), DbErr> {
+        if !self.is_changed() {
+            return Ok(());
+        }
+        self.updated_at = Set(now);
+        let customer_id = *self.customer_id.as_ref();
+        Entity::update_many()
+            .filter(Column::CustomerId.eq(customer_id))
+            .set(self)
+            .exec(tx)
+            .await?;
+        Ok(())
+    }
+}
+
+pub async fn find(db: &impl ConnectionTrait, customer_id: Uuid) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(customer_id).one(db).await
+}
+
+pub async fn find_by_stripe_id(
+    db: &impl ConnectionTrait,
+    stripe_id: &str,
+) -> Result<Option<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::StripeId.eq(stripe_id))
+        .one(db)
+        .await
+}
+
+/// The link of a customer that exists, made if it is missing, locked until the transaction ends.
+pub async fn lock_or_create(
+    tx: &DatabaseTransaction,
+    customer_id: Uuid,
+    now: DateTimeUtc,
+) -> Result<Model, DbErr> {
+    if let Some(link) = lock(tx, customer_id).await? {
+        return Ok(link);
+    }
+    let fresh = ActiveModel {
+        customer_id: Set(customer_id),
+        synced_rev: Set(0),
+        pushed_rev: Set(0),
+        attempts: Set(0),
+        created_at: Set(now),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    // Two workers may meet here; the second one waits for the first and finds its row.
+    Entity::insert(fresh)
+        .on_conflict(
+            OnConflict::column(Column::CustomerId)
+                .do_nothing()
+                .to_owned(),
+        )
+        .exec_without_returning(tx)
+        .await?;
+    lock(tx, customer_id)
+        .await?
+        .ok_or_else(|| DbErr::RecordNotFound(format!("stripe_link of customer {customer_id}")))
+}
+
+/// The link, locked until the transaction ends.
+pub async fn lock(tx: &DatabaseTransaction, customer_id: Uuid) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(customer_id)
+        .lock_exclusive()
+        .one(tx)
+        .await
+}

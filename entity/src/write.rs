@@ -1,0 +1,207 @@
+//! How an application changes a customer: the row and its outbox row, in one transaction.
+//!
+//! Nothing else is written and nothing is waited for, so a write needs neither a broker nor Stripe.
+
+use chrono::{DateTime, Utc};
+use sea_orm::ActiveValue::{Set, Unchanged};
+use sea_orm::{
+    ActiveModelTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    EntityTrait, SqlErr, Statement,
+};
+use uuid::Uuid;
+
+use crate::customer;
+use crate::email::Email;
+use crate::fields::Fields;
+use crate::message::Changed;
+use crate::outbox::{self, Kind};
+
+/// What a new customer starts with.
+#[derive(Clone, Debug)]
+pub struct NewCustomer {
+    /// A UUID v7 made by the caller.
+    pub id: Uuid,
+    pub email: Email,
+    /// Canonical and valid; its e-mail is `email`'s.
+    pub fields: Fields,
+    pub now: DateTime<Utc>,
+    pub traceparent: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("another customer has this e-mail")]
+    EmailTaken,
+    #[error("writing a customer")]
+    Database(#[source] DbErr),
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        match error.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(detail)) if detail.contains("email_key") => {
+                Self::EmailTaken
+            }
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// Whether [`create_alone`] works here: only Postgres can insert both rows in one statement.
+pub fn can_create_alone(db: &DatabaseConnection) -> bool {
+    db.get_database_backend() == DbBackend::Postgres
+}
+
+/// Creates a customer by one statement, which is its own transaction: one round trip, not four.
+pub async fn create_alone(
+    db: &DatabaseConnection,
+    new: &NewCustomer,
+) -> Result<customer::Model, Error> {
+    let row = first_state(new);
+    let sql = "WITH created AS (\
+            INSERT INTO customer (id, email, email_key, name, phone, description, rev, created_at, updated_at) \
+            VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7) RETURNING id, rev, updated_at) \
+        INSERT INTO outbox (customer_id, rev, kind, payload, traceparent, created_at) \
+        SELECT id, rev, 'created', $8, $9, updated_at FROM created";
+    let values = [
+        row.id.into(),
+        row.email.clone().into(),
+        row.email_key.clone().into(),
+        row.name.clone().into(),
+        row.phone.clone().into(),
+        row.description.clone().into(),
+        row.created_at.into(),
+        Changed::of(&row).to_json().into(),
+        new.traceparent.clone().into(),
+    ];
+    db.execute_raw(Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        sql,
+        values,
+    ))
+    .await?;
+    Ok(row)
+}
+
+/// Creates a customer within a transaction.
+pub async fn create(tx: &DatabaseTransaction, new: &NewCustomer) -> Result<customer::Model, Error> {
+    let row = first_state(new);
+    insert(tx, &row).await?;
+    outbox::enqueue(tx, &row, Kind::Created, new.traceparent.clone()).await?;
+    Ok(row)
+}
+
+/// Gives a locked row new values, canonical and valid. Values that it has already are no change: the
+/// row keeps its rev and nothing is enqueued.
+pub async fn update(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    (email, fields): (&Email, &Fields),
+    now: DateTime<Utc>,
+    traceparent: Option<String>,
+) -> Result<customer::Model, Error> {
+    if row.fields() == *fields {
+        return Ok(row.clone());
+    }
+    let updated = store(tx, row, (email, fields), now).await?;
+    outbox::enqueue(tx, &updated, Kind::Updated, traceparent).await?;
+    Ok(updated)
+}
+
+/// Makes a locked row a tombstone.
+pub async fn delete(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    now: DateTime<Utc>,
+    traceparent: Option<String>,
+) -> Result<customer::Model, DbErr> {
+    let deleted = bury(tx, row, now).await?;
+    outbox::enqueue(tx, &deleted, Kind::Deleted, traceparent).await?;
+    Ok(deleted)
+}
+
+/// Inserts a row and no outbox row: for what came from Stripe, and within [`create`].
+pub async fn insert(tx: &DatabaseTransaction, row: &customer::Model) -> Result<(), Error> {
+    let insert = customer::ActiveModel {
+        id: Set(row.id),
+        email: Set(row.email.clone()),
+        email_key: Set(row.email_key.clone()),
+        name: Set(row.name.clone()),
+        phone: Set(row.phone.clone()),
+        description: Set(row.description.clone()),
+        rev: Set(row.rev),
+        deleted_at: Set(row.deleted_at),
+        created_at: Set(row.created_at),
+        updated_at: Set(row.updated_at),
+    };
+    customer::Entity::insert(insert)
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}
+
+/// Gives a locked row new values at `rev + 1` and writes no outbox row: for what came from Stripe,
+/// and within [`update`].
+pub async fn store(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    (email, fields): (&Email, &Fields),
+    now: DateTime<Utc>,
+) -> Result<customer::Model, Error> {
+    let updated = customer::ActiveModel {
+        id: Unchanged(row.id),
+        email: Set(email.as_given().to_owned()),
+        email_key: Set(email.key().to_owned()),
+        name: Set(fields.name.clone()),
+        phone: Set(fields.phone.clone()),
+        description: Set(fields.description.clone()),
+        rev: Set(row.rev + 1),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    Ok(updated.update(tx).await?)
+}
+
+/// Frees a locked row's e-mail for another row, within one transaction: before it ends, [`store`] gives the
+/// row another one.
+pub async fn give_up_email(tx: &DatabaseTransaction, row: &customer::Model) -> Result<(), DbErr> {
+    let given_up = customer::ActiveModel {
+        id: Unchanged(row.id),
+        email_key: Set(row.id.to_string()),
+        ..Default::default()
+    };
+    given_up.update(tx).await?;
+    Ok(())
+}
+
+/// Makes a locked row a tombstone at `rev + 1` and writes no outbox row: for a delete that came from
+/// Stripe, and within [`delete`].
+pub async fn bury(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    now: DateTime<Utc>,
+) -> Result<customer::Model, DbErr> {
+    let buried = customer::ActiveModel {
+        id: Unchanged(row.id),
+        rev: Set(row.rev + 1),
+        deleted_at: Set(Some(now)),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    buried.update(tx).await
+}
+
+fn first_state(new: &NewCustomer) -> customer::Model {
+    customer::Model {
+        id: new.id,
+        email: new.email.as_given().to_owned(),
+        email_key: new.email.key().to_owned(),
+        name: new.fields.name.clone(),
+        phone: new.fields.phone.clone(),
+        description: new.fields.description.clone(),
+        rev: 1,
+        deleted_at: None,
+        created_at: new.now,
+        updated_at: new.now,
+    }
+}

@@ -1,0 +1,16 @@
+//! The schema, Postgres and SQLite from one source.
+
+mod m20261122_000001_first;
+
+pub use sea_orm_migration::prelude::MigratorTrait;
+use sea_orm_migration::prelude::*;
+
+/// All migrations, oldest first. Applied by `migration up`, or at start by the all-in-one binary.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261122_000001_first::Migration)]
+    }
+}
