@@ -1,0 +1,208 @@
+//! The health and metrics endpoints of every process, the server for processes that have no other,
+//! and the check that a container runs against it.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use poem::http::StatusCode;
+use poem::listener::TcpAcceptor;
+use poem::web::{Data, Json};
+use poem::{EndpointExt, IntoResponse, Response, Route, Server, get, handler};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Health;
+
+/// `/health/live` (200 while the process answers), `/health/ready` (200 or 503, with what each
+/// component says) and `/metrics` (Prometheus).
+pub fn routes(health: Health, metrics: PrometheusHandle) -> Route {
+    Route::new()
+        .at("/health/live", get(live))
+        .at("/health/ready", get(ready).data(health))
+        .at("/metrics", get(scrape).data(metrics))
+}
+
+#[handler]
+fn live() -> &'static str {
+    "ok"
+}
+
+#[handler]
+fn ready(Data(health): Data<&Health>) -> Response {
+    let report = health.report(tokio::time::Instant::now().into_std());
+    let status = if report.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    Json(report).with_status(status).into_response()
+}
+
+#[handler]
+fn scrape(Data(metrics): Data<&PrometheusHandle>) -> Response {
+    Response::builder()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(metrics.render())
+}
+
+/// Serves `routes` until `stop`.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    health: Health,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let acceptor = TcpAcceptor::from_tokio(listener).context("listening for health checks")?;
+    Server::new_with_acceptor(acceptor)
+        .run_with_graceful_shutdown(
+            routes(health, metrics),
+            stop.cancelled_owned(),
+            Some(Duration::from_secs(1)),
+        )
+        .await
+        .context("serving health checks and metrics")
+}
+
+/// Listens on `addr`.
+///
+/// # Errors
+/// When it can't; the error names the address and what to do.
+pub async fn bind(addr: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr).await.with_context(|| {
+        format!(
+            "listening on {addr} (is it free, and is it an address of this machine, as host:port?)"
+        )
+    })
+}
+
+/// Asks the process that listens on `addr` whether it is alive, within 3 seconds.
+///
+/// # Errors
+/// When it isn't: nothing answers, or not with 200.
+pub async fn healthcheck(addr: &str) -> anyhow::Result<()> {
+    // What a process listens on is not always what can be dialled.
+    let dialled = match addr.rsplit_once(':') {
+        Some(("0.0.0.0" | "", port)) => format!("127.0.0.1:{port}"),
+        Some(("[::]", port)) => format!("[::1]:{port}"),
+        _ => addr.to_owned(),
+    };
+    let status = tokio::time::timeout(Duration::from_secs(3), status_line(&dialled))
+        .await
+        .with_context(|| format!("{dialled} did not answer within 3 seconds"))?
+        .with_context(|| format!("asking {dialled} for its health"))?;
+    let code = status.split(' ').nth(1);
+    anyhow::ensure!(
+        code == Some("200"),
+        "{dialled} is not healthy: it answered {status:?}"
+    );
+    Ok(())
+}
+
+async fn status_line(addr: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(addr).await?;
+    let request = format!("GET /health/live HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    // The status line is all that is wanted, and all that is kept.
+    stream.take(1024).read_to_end(&mut answer).await?;
+    let text = String::from_utf8_lossy(&answer);
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::test::TestClient;
+
+    use super::*;
+    use crate::telemetry;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn ready_says_503_and_names_what_is_wrong() {
+        let health = Health::new();
+        let relay = health.component("relay", LIMIT);
+        let client = TestClient::new(routes(health, telemetry::metrics().unwrap()));
+        relay.problem("the broker is away");
+        let answer = client.get("/health/ready").send().await;
+        answer.assert_status(StatusCode::SERVICE_UNAVAILABLE);
+        let report = answer.json().await;
+        let component = report
+            .value()
+            .object()
+            .get("components")
+            .array()
+            .get(0)
+            .object();
+        component.get("detail").assert_string("the broker is away");
+        client
+            .get("/health/live")
+            .send()
+            .await
+            .assert_status_is_ok();
+        relay.ok();
+        client
+            .get("/health/ready")
+            .send()
+            .await
+            .assert_status_is_ok();
+    }
+
+    #[tokio::test]
+    async fn metrics_are_in_prometheus_text() {
+        let handle = telemetry::metrics().unwrap();
+        metrics::counter!("admin_test_total").increment(1);
+        let client = TestClient::new(routes(Health::new(), handle));
+        let answer = client.get("/metrics").send().await;
+        answer.assert_status_is_ok();
+        answer.assert_content_type("text/plain; version=0.0.4; charset=utf-8");
+        let text = answer.0.into_body().into_string().await.unwrap();
+        assert!(text.contains("admin_test_total 1"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn the_healthcheck_passes_while_the_process_serves_and_fails_after_it() {
+        let listener = bind("0.0.0.0:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let stop = CancellationToken::new();
+        let serving = serve(
+            listener,
+            Health::new(),
+            telemetry::metrics().unwrap(),
+            stop.clone(),
+        );
+        let checking = async {
+            healthcheck(&addr).await.unwrap();
+            stop.cancel();
+        };
+        let (served, ()) = tokio::join!(serving, checking);
+        served.unwrap();
+        let error = format!("{:#}", healthcheck(&addr).await.unwrap_err());
+        assert!(error.contains("127.0.0.1"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_healthcheck_fails_on_any_other_answer() {
+        let listener = bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 500 no\r\n\r\n").await.unwrap();
+        };
+        let (checked, ()) = tokio::join!(healthcheck(&addr), answering);
+        assert!(checked.unwrap_err().to_string().contains("500"));
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let taken = bind("127.0.0.1:0").await.unwrap();
+        let addr = taken.local_addr().unwrap().to_string();
+        let error = bind(&addr).await.unwrap_err().to_string();
+        assert!(error.contains(&addr), "{error}");
+    }
+}

@@ -1,0 +1,199 @@
+//! Messages between processes. One contract with two backends: RabbitMQ on servers, and a broker
+//! inside the process for the embedded mode. Both promise at-least-once, and that a message counts
+//! as published only when it can't be lost any more.
+
+use chrono::{DateTime, Utc};
+
+use crate::config::Secret;
+
+pub mod in_process;
+pub mod rabbitmq;
+
+pub use bytes::Bytes;
+
+/// A message: the attributes of a CloudEvent (<https://cloudevents.io>, version 1.0) and its JSON
+/// body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Tells one message from another. At most 255 bytes; sent again, it is the same.
+    pub id: String,
+    /// The event's type, such as `order.created`.
+    pub kind: String,
+    pub source: String,
+    pub subject: String,
+    pub time: DateTime<Utc>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    pub body: Bytes,
+}
+
+/// The queues of an application, each reached by its own name as the routing key of one exchange.
+/// Beside every queue `q` stands `q.dead`, where its dead letters are kept.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    pub exchange: &'static str,
+    pub queues: &'static [&'static str],
+}
+
+/// What became of a published message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The broker has it and keeps it.
+    Confirmed,
+    /// The broker did not take it, or is blocked and was not even asked; the same publisher may try
+    /// again, after a pause.
+    Refused,
+    /// No queue is bound for it: a mistake in the topology, which trying again does not mend.
+    Unroutable,
+    /// Nobody knows: publish it again, with another publisher.
+    Unknown,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The broker can't be reached, or does not answer. Try again, after a pause.
+    #[error("{doing}")]
+    Away {
+        /// What was being done.
+        doing: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What the broker has doesn't fit what this application needs, and a person has to mend it.
+    #[error("{what}")]
+    Topology { what: String },
+    /// The connection that this belonged to has ended; open another.
+    #[error("the connection to the broker has ended")]
+    Closed,
+}
+
+/// A broker to open publishers and consumers on. Clones are the same broker.
+#[derive(Clone)]
+pub enum Broker {
+    InProcess(in_process::Broker),
+    RabbitMq(rabbitmq::Broker),
+}
+
+/// Publishes in order, batch by batch.
+pub enum Publisher {
+    InProcess(in_process::Publisher),
+    RabbitMq(Box<rabbitmq::Publisher>),
+}
+
+/// Receives the messages of one queue. Dropping it hands its unsettled deliveries back.
+pub enum Consumer {
+    InProcess(in_process::Consumer),
+    RabbitMq(Box<rabbitmq::Consumer>),
+}
+
+/// A message that is ours until it is settled.
+///
+/// Dropped unsettled, it is delivered again at once, as a further attempt. RabbitMQ makes a message
+/// a dead letter after 20 of them, so a consumer that can't work for a while waits with the
+/// delivery in its hand.
+pub struct Delivery {
+    pub message: Message,
+    /// Which delivery of this message it is: 1 is the first.
+    pub attempt: u32,
+    receipt: Receipt,
+}
+
+enum Receipt {
+    InProcess(in_process::Receipt),
+    RabbitMq(rabbitmq::Receipt),
+}
+
+impl Broker {
+    /// A broker inside this process, for publishers and consumers of clones of it.
+    pub fn in_process(topology: &Topology) -> Self {
+        Self::InProcess(in_process::Broker::new(topology))
+    }
+
+    /// RabbitMQ at `url`; `client_name` is what its management shows for our connections. Connects
+    /// nowhere yet.
+    pub fn rabbitmq(url: Secret, topology: Topology, client_name: &str) -> Self {
+        Self::RabbitMq(rabbitmq::Broker::new(url, topology, client_name))
+    }
+
+    /// Opens a publisher, on a connection of its own, with the topology in place.
+    pub async fn publisher(&self) -> Result<Publisher, Error> {
+        Ok(match self {
+            Self::InProcess(broker) => Publisher::InProcess(broker.publisher()),
+            Self::RabbitMq(broker) => Publisher::RabbitMq(Box::new(broker.publisher().await?)),
+        })
+    }
+
+    /// Opens a consumer of `queue`, on a connection of its own, with the topology in place. It
+    /// holds up to `prefetch` unsettled deliveries.
+    pub async fn consumer(&self, queue: &'static str, prefetch: u16) -> Result<Consumer, Error> {
+        Ok(match self {
+            Self::InProcess(broker) => Consumer::InProcess(broker.consumer(queue, prefetch)?),
+            Self::RabbitMq(broker) => {
+                Consumer::RabbitMq(Box::new(broker.consumer(queue, prefetch).await?))
+            }
+        })
+    }
+}
+
+impl Publisher {
+    /// Publishes `batch` to `queue` and waits, for a bounded time, until the fate of every message
+    /// is known: one outcome per message, in their order.
+    ///
+    /// After any `Unknown` this publisher is done for: drop it and open another.
+    pub async fn publish(&mut self, queue: &'static str, batch: Vec<Message>) -> Vec<Outcome> {
+        match self {
+            Self::InProcess(publisher) => publisher.publish(queue, batch).await,
+            Self::RabbitMq(publisher) => publisher.publish(queue, batch).await,
+        }
+    }
+
+    /// Whether the broker takes nothing for now, because it runs out of memory or disk. Meanwhile
+    /// `publish` refuses.
+    pub fn is_blocked(&self) -> bool {
+        match self {
+            Self::InProcess(_) => false,
+            Self::RabbitMq(publisher) => publisher.is_blocked(),
+        }
+    }
+}
+
+impl Consumer {
+    /// Waits for the next delivery. Cancelling the wait loses nothing.
+    pub async fn next(&mut self) -> Result<Delivery, Error> {
+        match self {
+            Self::InProcess(consumer) => consumer.next().await,
+            Self::RabbitMq(consumer) => consumer.next().await,
+        }
+    }
+}
+
+impl Delivery {
+    /// Settles it: the broker forgets the message.
+    ///
+    /// # Errors
+    /// When the connection has ended: the message will be delivered again.
+    pub async fn ack(self) -> Result<(), Error> {
+        match self.receipt {
+            Receipt::InProcess(receipt) => receipt.ack(),
+            Receipt::RabbitMq(receipt) => receipt.ack().await,
+        }
+    }
+
+    /// Settles it as one that nobody can handle: the broker keeps it aside. `reason` is logged, and
+    /// holds no data.
+    ///
+    /// # Errors
+    /// When the connection has ended: the message will be delivered again.
+    pub async fn dead_letter(self, reason: &str) -> Result<(), Error> {
+        tracing::error!(
+            message.id = self.message.id,
+            message.kind = self.message.kind,
+            attempt = self.attempt,
+            "a message became a dead letter: {reason}"
+        );
+        match self.receipt {
+            Receipt::InProcess(receipt) => receipt.dead_letter(self.message),
+            Receipt::RabbitMq(receipt) => receipt.dead_letter().await,
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What the crate promises, shown against real servers: Postgres and RabbitMQ beside SQLite and the
+//! broker inside the process.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod broker;
+mod database;
+mod lease;
+mod proxy;
+#[cfg(unix)]
+mod signal;
+mod wake;
