@@ -1,0 +1,165 @@
+//! The `stripe-sandbox` server.
+
+use std::io::{IsTerminal, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+use stripe_sandbox::{Clock, Options, Sandbox};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// A Stripe to develop and test against.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// Where to listen.
+    #[arg(
+        long,
+        env = "SANDBOX_LISTEN",
+        default_value = "127.0.0.1:12111",
+        global = true
+    )]
+    listen: SocketAddr,
+
+    /// Where to keep the account; without it, it lives in memory.
+    #[arg(long, env = "SANDBOX_FILE")]
+    file: Option<PathBuf>,
+
+    /// A key to let in, more than once for more; without it, every sk_test_ and rk_test_ key.
+    #[arg(
+        long = "api-key",
+        env = "SANDBOX_API_KEYS",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    api_keys: Vec<String>,
+
+    /// Start with a clock that stands at this second of the epoch and moves only by POST /_sandbox/clock.
+    #[arg(long, env = "SANDBOX_MANUAL_CLOCK")]
+    manual_clock: Option<i64>,
+
+    /// Make the identifiers repeatable.
+    #[arg(long, env = "SANDBOX_SEED")]
+    seed: Option<u64>,
+
+    /// Answer 429 beyond this many requests in a second; Stripe's sandboxes admit 25.
+    #[arg(long, env = "SANDBOX_REQUESTS_PER_SECOND")]
+    requests_per_second: Option<u32>,
+
+    #[arg(long, env = "SANDBOX_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
+    log_format: LogFormat,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ask the sandbox on this machine whether it is well; exits with 0 or 1.
+    Healthcheck,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log(arguments.log_format);
+    let outcome = match arguments.command {
+        Some(Command::Healthcheck) => healthcheck(arguments.listen),
+        None => serve(arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log(format: LogFormat) {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,poem=warn"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    let clock = match arguments.manual_clock {
+        None => Clock::system(),
+        Some(second) => Clock::manual(
+            chrono::DateTime::from_timestamp(second, 0)
+                .context("--manual-clock is out of range")?,
+        ),
+    };
+    let options = Options {
+        api_keys: arguments.api_keys,
+        file: arguments.file,
+        clock,
+        seed: arguments.seed,
+        requests_per_second: arguments.requests_per_second,
+        ..Options::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(async {
+        let sandbox = Sandbox::open(options)?;
+        let listen = arguments.listen;
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+        let address = listener.local_addr().context("reading the address that was bound")?;
+        tracing::info!("the Stripe sandbox listens on http://{address}");
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
+        let serving = sandbox.run(listener, stop.clone());
+        tokio::pin!(serving);
+        tokio::select! {
+            ended = &mut serving => return ended.and(Err(anyhow::anyhow!("the server ended unasked"))),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to stop; finishing what has begun");
+        stop.cancel();
+        serving.await
+    })
+}
+
+fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let address = SocketAddr::from(([127, 0, 0, 1], listen.port()));
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)
+        .with_context(|| format!("connecting to {address}"))?;
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .context("setting a time limit")?;
+    stream
+        .write_all(b"GET /_sandbox/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .context("asking for its health")?;
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .context("reading its answer")?;
+    anyhow::ensure!(
+        answer.starts_with("HTTP/1.1 200"),
+        "the sandbox on {address} is not well"
+    );
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! What all parts of a running sandbox share.
+
+use std::sync::{Mutex, OnceLock};
+
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use crate::api::Api;
+use crate::api::limit::Limiter;
+use crate::fault::Faults;
+use crate::fault::other::Other;
+use crate::options::Options;
+use crate::sandbox::traffic::Traffic;
+use crate::world::World;
+
+pub(crate) struct State {
+    pub(crate) options: Options,
+    pub(crate) world: Mutex<World>,
+    pub(crate) limiter: Option<Limiter>,
+    pub(crate) traffic: Traffic,
+    pub(crate) faults: Faults,
+    /// The account that answers in place of this one under a fault; made when it is first needed.
+    pub(crate) other: OnceLock<Other>,
+    /// Says that the account has webhooks to send.
+    pub(crate) wake: Notify,
+    /// Requests in progress: they take their effect even when their client goes away.
+    pub(crate) requests: TaskTracker,
+}
+
+impl State {
+    pub(crate) fn open(options: Options) -> anyhow::Result<Self> {
+        let world = World::open(&options)?;
+        let limiter = options.requests_per_second.map(Limiter::new);
+        let faults = Faults::new(options.seed);
+        Ok(Self {
+            options,
+            world: Mutex::new(world),
+            limiter,
+            traffic: Traffic::default(),
+            faults,
+            other: OnceLock::new(),
+            wake: Notify::new(),
+            requests: TaskTracker::new(),
+        })
+    }
+
+    /// The honest API of this account.
+    pub(crate) fn api(&self) -> Api<'_> {
+        Api {
+            world: &self.world,
+            options: &self.options,
+            limiter: self.limiter.as_ref(),
+        }
+    }
+}

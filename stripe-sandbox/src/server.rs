@@ -1,0 +1,58 @@
+//! HTTP: Stripe's API under `/v1`, the human page at `/`, the sandbox's own routes under `/_sandbox`.
+
+mod admin;
+mod dashboard;
+mod disturbed;
+mod line;
+pub(crate) mod running;
+mod stripe;
+mod webhook;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use poem::{EndpointExt, Route, Server};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::line::{LineAcceptor, Lines};
+use crate::sandbox::handle::Sandbox;
+
+/// How long a stop waits for open connections.
+const DRAIN: Duration = Duration::from_secs(5);
+
+impl Sandbox {
+    /// Serves the account until `stop`; requests that have begun are finished. It can be served again.
+    pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+        let state = self.0;
+        let lines = Lines::default();
+        let routes = Route::new()
+            .nest("/_sandbox", admin::routes())
+            .nest("/dashboard", dashboard::routes())
+            .at("/", dashboard::index())
+            .at("/v1/*path", stripe::Api)
+            // There is no v2 here, but the refusal should be Stripe's.
+            .at("/v2/*path", stripe::Api)
+            .data(lines.clone())
+            .data(state.clone());
+        let server =
+            Server::new_with_acceptor(LineAcceptor { listener, lines }).name("stripe-sandbox");
+        let stopped = stop.clone();
+        let serving =
+            server.run_with_graceful_shutdown(routes, stopped.cancelled_owned(), Some(DRAIN));
+        let deliveries = webhook::run(state.clone(), stop.clone());
+        let (served, delivered) = tokio::join!(
+            async {
+                let served = serving.await.context("serving HTTP");
+                // A server that ends on its own takes the deliveries with it.
+                stop.cancel();
+                served
+            },
+            deliveries
+        );
+        state.requests.close();
+        let _ = tokio::time::timeout(DRAIN, state.requests.wait()).await;
+        state.requests.reopen();
+        served.and(delivered)
+    }
+}

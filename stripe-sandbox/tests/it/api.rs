@@ -1,0 +1,7 @@
+//! Stripe's API.
+
+mod access;
+mod customers;
+mod idempotency;
+mod lists;
+mod typed;
