@@ -1,0 +1,120 @@
+//! Where the API listens and whom it lets in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use platform::config::{Secret, secret};
+use tokio::net::TcpListener;
+
+use crate::auth::Keys;
+
+#[derive(clap::Args, Clone, Debug)]
+#[group(id = "api")]
+pub struct Config {
+    /// Where the API listens, as host:port
+    #[arg(
+        long,
+        env = "API_LISTEN",
+        default_value = "127.0.0.1:8000",
+        value_name = "ADDRESS"
+    )]
+    pub api_listen: String,
+
+    /// The keys that are let in, separated by commas; without one the API listens on loopback only
+    #[arg(long, env = "API_KEYS", hide_env_values = true, value_name = "KEYS")]
+    pub api_keys: Option<Secret>,
+
+    /// A file that holds the keys, separated by commas or line ends
+    #[arg(long, env = "API_KEYS_FILE", value_name = "PATH")]
+    pub api_keys_file: Option<PathBuf>,
+
+    /// Listen beyond loopback without keys: only trusted peers can reach this port
+    #[arg(long, env = "API_ANONYMOUS", value_parser = switch, value_name = "BOOL",
+          default_value = "false", num_args = 0..=1, default_missing_value = "true")]
+    pub api_anonymous: bool,
+}
+
+impl Config {
+    /// The keys that are let in.
+    ///
+    /// # Errors
+    /// When they are given twice, or their file can't be read.
+    pub fn keys(&self) -> anyhow::Result<Keys> {
+        let keys = secret(&self.api_keys, &self.api_keys_file, "API_KEYS")?;
+        Ok(keys.as_ref().map_or_else(Keys::none, Keys::parse))
+    }
+
+    /// Listens, if that is safe.
+    ///
+    /// # Errors
+    /// When the address can't be listened on, or reaches beyond loopback while nobody would need a key.
+    pub async fn bind(&self) -> anyhow::Result<TcpListener> {
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&self.api_listen)
+            .await
+            .with_context(|| {
+                format!(
+                    "reading API_LISTEN {}, which must be host:port",
+                    self.api_listen
+                )
+            })?
+            .collect();
+        let is_open = addresses
+            .iter()
+            .any(|address| !address.ip().to_canonical().is_loopback());
+        if is_open && !self.api_anonymous && self.keys()?.is_empty() {
+            anyhow::bail!(
+                "API_LISTEN {} reaches beyond this machine and nobody would need a key: set API_KEYS, \
+                 or API_ANONYMOUS=true if only trusted peers can reach this port",
+                self.api_listen
+            );
+        }
+        platform::admin::bind(&self.api_listen).await
+    }
+}
+
+/// Empty is how compose files pass "not set".
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "" | "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(listen: &str, keys: Option<&str>, api_anonymous: bool) -> Config {
+        Config {
+            api_listen: listen.to_owned(),
+            api_keys: keys.map(Secret::new),
+            api_keys_file: None,
+            api_anonymous,
+        }
+    }
+
+    #[tokio::test]
+    async fn it_listens_beyond_loopback_only_with_keys_or_when_told_to() {
+        for listen in ["0.0.0.0:0", "[::]:0"] {
+            for keys in [None, Some(""), Some(" , ")] {
+                let refused = config(listen, keys, false).bind().await.unwrap_err();
+                assert!(refused.to_string().contains("API_ANONYMOUS"), "{refused}");
+            }
+        }
+        config("127.0.0.1:0", None, false).bind().await.unwrap();
+        config("localhost:0", None, false).bind().await.unwrap();
+        config("0.0.0.0:0", Some("a-key"), false)
+            .bind()
+            .await
+            .unwrap();
+        config("0.0.0.0:0", None, true).bind().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_address_without_a_port_is_refused_by_name() {
+        let refused = config("127.0.0.1", None, false).bind().await.unwrap_err();
+        assert!(refused.to_string().contains("API_LISTEN"), "{refused}");
+    }
+}

@@ -1,0 +1,52 @@
+//! Customers over HTTP: the original calls, and the resource API beside them. Both write by the same transactions.
+
+mod key;
+mod list;
+mod original;
+mod patch;
+mod representation;
+mod resource;
+mod sync;
+mod write;
+
+use platform::clock::Clock;
+use platform::wake::Wake;
+use poem_openapi::Tags;
+use sea_orm::DatabaseConnection;
+use tokio_util::sync::CancellationToken;
+
+use crate::database::patiently;
+use crate::problem::Problem;
+use entity::customer;
+use key::Key;
+pub(crate) use original::Original;
+pub(crate) use resource::Resource;
+
+/// What every operation works with.
+#[derive(Clone)]
+pub(crate) struct Customers {
+    pub(crate) db: DatabaseConnection,
+    pub(crate) clock: Clock,
+    /// Wakes the relay after a commit.
+    pub(crate) wake: Wake,
+    /// Ends the waiting for a sync.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Customers {
+    /// The living customer that a path or a body names.
+    async fn find(&self, key: &Key) -> Result<customer::Model, Problem> {
+        patiently(|| key.find(&self.db))
+            .await?
+            .ok_or_else(Problem::no_such_customer)
+    }
+}
+
+#[derive(Tags)]
+#[oai(rename_all = "lowercase")]
+enum Tag {
+    /// The resource API: customers by id or e-mail, with revisions, paging and the state of their sync.
+    Customers,
+    /// The three original calls, by e-mail, as they always were. They answer with and without the last slash.
+    Original,
+}

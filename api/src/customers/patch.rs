@@ -1,0 +1,156 @@
+//! Bodies of the resource API: a new customer, and the merge patch (RFC 7396) of one.
+
+use entity::customer::Model;
+use entity::fields::{self, Field, Fields};
+use poem_openapi::Object;
+use poem_openapi::types::{Example, MaybeUndefined};
+
+use super::representation::present;
+use super::write::Values;
+use crate::body::{Input, Members};
+use crate::problem::Problem;
+
+/// The values of a new customer. Null, an empty text and an absent member are the same. Unknown members are refused.
+#[derive(Object)]
+#[oai(example)]
+pub(super) struct NewCustomer {
+    /// ASCII, with one @ and a dot in the domain. No two living customers have the same one in lower case.
+    #[oai(validator(min_length = 3, max_length = 512))]
+    email: String,
+    #[oai(
+        nullable,
+        validator(max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
+    name: Option<String>,
+    #[oai(
+        nullable,
+        validator(max_length = 20, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
+    phone: Option<String>,
+    /// May have more than one line.
+    #[oai(
+        nullable,
+        validator(
+            max_length = 350,
+            pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+        )
+    )]
+    description: Option<String>,
+}
+
+impl NewCustomer {
+    pub(super) fn values(self) -> Result<Values, Problem> {
+        Values::of(Fields {
+            email: Some(self.email),
+            name: self.name,
+            phone: self.phone,
+            description: self.description,
+        })
+    }
+}
+
+impl Input for NewCustomer {
+    fn read(mut members: Members) -> Result<Self, Problem> {
+        let read = Self {
+            email: members.required("email")?,
+            name: present(members.text("name")?),
+            phone: present(members.text("phone")?),
+            description: present(members.text("description")?),
+        };
+        members.none_left()?;
+        Ok(read)
+    }
+}
+
+impl Example for NewCustomer {
+    fn example() -> Self {
+        Self {
+            email: "bob@example.com".to_owned(),
+            name: Some("Bob".to_owned()),
+            phone: Some("+41 44 668 18 00".to_owned()),
+            description: None,
+        }
+    }
+}
+
+/// What is to change: an absent member is kept, null or an empty text clears it. The e-mail can be changed and not
+/// cleared. Unknown members are refused.
+#[derive(Object)]
+#[oai(example)]
+pub(super) struct CustomerPatch {
+    #[oai(validator(min_length = 3, max_length = 512))]
+    email: MaybeUndefined<String>,
+    #[oai(
+        nullable,
+        validator(max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
+    name: MaybeUndefined<String>,
+    #[oai(
+        nullable,
+        validator(max_length = 20, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
+    phone: MaybeUndefined<String>,
+    #[oai(
+        nullable,
+        validator(
+            max_length = 350,
+            pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+        )
+    )]
+    description: MaybeUndefined<String>,
+}
+
+impl CustomerPatch {
+    /// The values of `row` with this patch. Only what the patch names is checked: what came from Stripe before may not
+    /// fit our bounds, and must not stand in the way.
+    pub(super) fn apply(self, row: &Model) -> Result<Values, Problem> {
+        let mut checked = Fields::default();
+        let mut patched = row.fields();
+        let given = [
+            (Field::Email, self.email),
+            (Field::Name, self.name),
+            (Field::Phone, self.phone),
+            (Field::Description, self.description),
+        ];
+        for (field, value) in given {
+            if !value.is_undefined() {
+                let value = present(value).as_deref().and_then(fields::canonical);
+                checked.set(field, value.clone());
+                patched.set(field, value);
+            }
+        }
+        checked.email.clone_from(&patched.email);
+        let Values { email, .. } = Values::of(checked)?;
+        Ok(Values {
+            email,
+            fields: patched,
+        })
+    }
+}
+
+impl Input for CustomerPatch {
+    const MEDIA_TYPES: &'static [&'static str] =
+        &["application/merge-patch+json", "application/json"];
+
+    fn read(mut members: Members) -> Result<Self, Problem> {
+        let read = Self {
+            email: members.text("email")?,
+            name: members.text("name")?,
+            phone: members.text("phone")?,
+            description: members.text("description")?,
+        };
+        members.none_left()?;
+        Ok(read)
+    }
+}
+
+impl Example for CustomerPatch {
+    fn example() -> Self {
+        Self {
+            email: MaybeUndefined::Undefined,
+            name: MaybeUndefined::Value("Robert".to_owned()),
+            phone: MaybeUndefined::Null,
+            description: MaybeUndefined::Undefined,
+        }
+    }
+}

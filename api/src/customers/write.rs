@@ -1,0 +1,213 @@
+//! The transactions: a change is the row and its outbox row together, then the answer, and then nobody is waited for.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use entity::customer::{self, Model};
+use entity::email::Email;
+use entity::fields::{self, Fields};
+use entity::write::{self, NewCustomer};
+use sea_orm::DatabaseTransaction;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::Customers;
+use super::key::Key;
+use super::representation::created;
+use crate::database::{self, PATIENCE, patiently};
+use crate::header::Tags;
+use crate::idempotency::{Answer, Once};
+use crate::problem::{Code, Problem};
+
+/// Values that may be stored: canonical and valid.
+pub(super) struct Values {
+    pub(super) email: Email,
+    pub(super) fields: Fields,
+}
+
+impl Values {
+    pub(super) fn of(fields: Fields) -> Result<Self, Problem> {
+        let fields = fields.canonical();
+        let email = fields::validate(&fields)
+            .map_err(|invalid| Problem::invalid(invalid.field.as_str(), invalid.to_string()))?;
+        Ok(Self { email, fields })
+    }
+}
+
+/// How often a create with an Idempotency-Key starts again because another one with this key ran beside it.
+const ROUNDS: usize = 3;
+
+impl Customers {
+    /// Creates a customer.
+    ///
+    /// Where the outcome of an attempt is unknown, because the connection broke or the answer is late, the customer is
+    /// looked for by its id, which nobody else can have. So a restart of the database loses and doubles nothing.
+    pub(super) async fn create(
+        &self,
+        values: Values,
+        traceparent: String,
+    ) -> Result<Model, Problem> {
+        let new = self.new_customer(values, traceparent);
+        let attempt = if write::can_create_alone(&self.db) {
+            match timeout(PATIENCE, write::create_alone(&self.db, &new)).await {
+                Ok(outcome) => outcome.map_err(refusal),
+                Err(_) => Err(Problem::unavailable()),
+            }
+        } else {
+            create_in(database::begin(&self.db).await?, &new).await
+        };
+        let row = match attempt {
+            Err(problem) if problem.code == Code::Unavailable => self.settle(&new).await?,
+            attempt => attempt?,
+        };
+        self.wake.wake();
+        Ok(row)
+    }
+
+    async fn settle(&self, new: &NewCustomer) -> Result<Model, Problem> {
+        let tx = database::begin(&self.db).await?;
+        match create_in(tx, new).await {
+            // The e-mail, or the id, may be taken by the attempt before this one.
+            Err(problem) => patiently(|| customer::find(&self.db, new.id))
+                .await?
+                .ok_or(problem),
+            created => created,
+        }
+    }
+
+    /// Creates a customer unless a request with this Idempotency-Key has; the answer, and whether it is a repeated one.
+    pub(super) async fn create_once(
+        &self,
+        once: &Once,
+        values: Values,
+        traceparent: String,
+    ) -> Result<(Answer, bool), Problem> {
+        let new = self.new_customer(values, traceparent);
+        for _ in 0..ROUNDS {
+            let tx = database::begin(&self.db).await?;
+            let kept = once.find(&tx, new.now).await.map_err(database::problem)?;
+            if let Some(kept) = kept {
+                return repeat(once, kept);
+            }
+            let answer = match write::create(&tx, &new).await {
+                Ok(row) => created(&row),
+                Err(write::Error::EmailTaken) => {
+                    rollback(tx).await?;
+                    // Perhaps by the request that ran beside this one.
+                    let kept = patiently(|| once.find(&self.db, new.now)).await?;
+                    return repeat(once, kept.ok_or_else(Problem::email_taken)?);
+                }
+                Err(error) => return Err(refusal(error)),
+            };
+            let is_first = once
+                .keep(&tx, &answer, new.now)
+                .await
+                .map_err(database::problem)?;
+            if is_first {
+                commit(tx).await?;
+                self.wake.wake();
+                return Ok((answer, false));
+            }
+            rollback(tx).await?;
+        }
+        Err(Problem::unavailable()
+            .because("the Idempotency-Key was taken and free again at each look"))
+    }
+
+    /// Gives a customer the values that `edit` makes of those it has.
+    pub(super) async fn update(
+        &self,
+        key: &Key,
+        condition: Option<&Tags>,
+        edit: impl FnOnce(&Model) -> Result<Values, Problem>,
+        traceparent: String,
+    ) -> Result<Model, Problem> {
+        let tx = database::begin(&self.db).await?;
+        let row = locked(&tx, key, condition).await?;
+        let Values { email, fields } = edit(&row)?;
+        let updated = write::update(&tx, &row, (&email, &fields), self.now(), Some(traceparent))
+            .await
+            .map_err(refusal)?;
+        commit(tx).await?;
+        self.wake.wake();
+        Ok(updated)
+    }
+
+    /// Makes a customer a tombstone.
+    pub(super) async fn delete(
+        &self,
+        key: &Key,
+        condition: Option<&Tags>,
+        traceparent: String,
+    ) -> Result<Model, Problem> {
+        let tx = database::begin(&self.db).await?;
+        let row = locked(&tx, key, condition).await?;
+        let deleted = write::delete(&tx, &row, self.now(), Some(traceparent))
+            .await
+            .map_err(database::problem)?;
+        commit(tx).await?;
+        self.wake.wake();
+        Ok(deleted)
+    }
+
+    fn new_customer(&self, values: Values, traceparent: String) -> NewCustomer {
+        NewCustomer {
+            id: Uuid::now_v7(),
+            email: values.email,
+            fields: values.fields,
+            now: self.now(),
+            traceparent: Some(traceparent),
+        }
+    }
+
+    /// In whole microseconds, which is what the database keeps: the answer to a write is what a read will show.
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now().trunc_subsecs(6)
+    }
+}
+
+async fn create_in(tx: DatabaseTransaction, new: &NewCustomer) -> Result<Model, Problem> {
+    let row = write::create(&tx, new).await.map_err(refusal)?;
+    commit(tx).await?;
+    Ok(row)
+}
+
+async fn locked(
+    tx: &DatabaseTransaction,
+    key: &Key,
+    condition: Option<&Tags>,
+) -> Result<Model, Problem> {
+    let row = key.lock(tx).await?;
+    if condition.is_some_and(|tags| !tags.match_strongly(row.rev)) {
+        let detail = format!(
+            "the customer is at rev {}, which If-Match does not name",
+            row.rev
+        );
+        return Err(Problem::new(Code::PreconditionFailed, detail).at("If-Match"));
+    }
+    Ok(row)
+}
+
+async fn commit(tx: DatabaseTransaction) -> Result<(), Problem> {
+    tx.commit().await.map_err(database::problem)
+}
+
+async fn rollback(tx: DatabaseTransaction) -> Result<(), Problem> {
+    tx.rollback().await.map_err(database::problem)
+}
+
+fn repeat(once: &Once, kept: entity::api_idempotency::Model) -> Result<(Answer, bool), Problem> {
+    let kept = once.check(kept)?;
+    let answer = Answer {
+        status: kept.status,
+        body: kept.body,
+        etag: kept.etag.unwrap_or_default(),
+        location: kept.location.unwrap_or_default(),
+    };
+    Ok((answer, true))
+}
+
+fn refusal(error: write::Error) -> Problem {
+    match error {
+        write::Error::EmailTaken => Problem::email_taken(),
+        write::Error::Database(error) => database::problem(error),
+    }
+}

@@ -1,0 +1,88 @@
+//! How the API bears a database that is away: reads and the opening of a transaction try again for a while, because
+//! they have changed nothing yet; then the answer is 503.
+
+use std::time::Duration;
+
+use platform::backoff;
+use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, SqlxError};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::problem::Problem;
+
+/// How long a request waits for the database.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Opens a transaction.
+pub(crate) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, Problem> {
+    patiently(|| platform::database::begin(db)).await
+}
+
+/// Does what changes nothing, again and again while the database is away. A pool may hold a dead connection for each
+/// of its places after a restart of the server: each attempt throws one out.
+pub(crate) async fn patiently<T, F, A>(attempt: F) -> Result<T, Problem>
+where
+    F: Fn() -> A,
+    A: Future<Output = Result<T, DbErr>>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match timeout_at(deadline, attempt()).await {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) if is_away(&error) && Instant::now() + pause < deadline => {
+                sleep(backoff::jitter(pause)).await;
+                pause = LONGEST_PAUSE.min(pause * 2);
+            }
+            Ok(Err(error)) => return Err(problem(error)),
+            Err(_) => return Err(Problem::unavailable().because("no answer within 5 seconds")),
+        }
+    }
+}
+
+/// What a client is told of an error: 503 where trying again can help.
+pub(crate) fn problem(error: DbErr) -> Problem {
+    if is_away(&error) {
+        Problem::unavailable().because(error)
+    } else {
+        Problem::internal().because(error)
+    }
+}
+
+/// Whether the database, rather than the statement, is the trouble.
+pub(crate) fn is_away(error: &DbErr) -> bool {
+    match error {
+        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            match &**error {
+                SqlxError::Io(_)
+                | SqlxError::Tls(_)
+                | SqlxError::Protocol(_)
+                | SqlxError::PoolTimedOut
+                | SqlxError::PoolClosed
+                | SqlxError::WorkerCrashed => true,
+                SqlxError::Database(error) => is_busy(&**error),
+                _ => false,
+            }
+        }
+        _ => false,
+    }
+}
+
+/// Error codes of a server that is starting, stopping, full or a replica
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), of a deadlock or a timeout, and of a SQLite file
+/// that is locked (<https://www.sqlite.org/rescode.html>).
+fn is_busy(error: &dyn DatabaseError) -> bool {
+    let Some(code) = error.code() else {
+        return false;
+    };
+    // Five characters are Postgres' SQLSTATE; SQLite's extended codes are numbers with the primary one in their low byte.
+    match code.parse::<u32>() {
+        Ok(number) if code.len() < 5 => matches!(number & 0xff, 5 | 6),
+        _ => {
+            ["08", "40", "53", "57"].contains(&code.get(..2).unwrap_or_default()) || code == "25006"
+        }
+    }
+}

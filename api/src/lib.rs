@@ -1,0 +1,125 @@
+//! HTTP request → transaction: the customer row and its outbox row, committed before the answer. It needs a database
+//! and nothing else; broker, Stripe and workers may be down.
+
+mod auth;
+mod body;
+mod config;
+mod customers;
+mod database;
+mod header;
+mod health;
+mod idempotency;
+mod openapi;
+mod problem;
+mod request;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use platform::clock::Clock;
+use platform::health::Health;
+use platform::wake::Wake;
+use poem::listener::TcpAcceptor;
+use poem::{Endpoint, IntoEndpoint, Response, Server};
+use sea_orm::DatabaseConnection;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use auth::Keys;
+pub use config::Config;
+pub use idempotency::{KEPT, prune_once};
+
+use auth::Gate;
+use customers::{Customers, Original, Resource};
+use openapi::Slashed;
+use request::{Observed, Routes};
+
+/// How long requests may take to finish once the process is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+/// Longer than the longest wait that a client may ask for.
+const IDLE_CONNECTION: Duration = Duration::from_secs(120);
+
+/// What the API works with.
+#[derive(Clone)]
+pub struct App {
+    pub db: DatabaseConnection,
+    pub clock: Clock,
+    /// Woken after every commit.
+    pub wake: Wake,
+    pub health: Health,
+    pub metrics: PrometheusHandle,
+    /// Who is let in.
+    pub keys: Keys,
+}
+
+/// Serves the API until `stop`, then lets the requests that are under way finish.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn run(listener: TcpListener, app: App, stop: CancellationToken) -> anyhow::Result<()> {
+    let database = app.health.component("database", health::STALLED_AFTER);
+    let (db, clock) = (app.db.clone(), app.clock.clone());
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "taking requests");
+    }
+    let serve = async {
+        let acceptor = TcpAcceptor::from_tokio(listener).context("listening for requests")?;
+        Server::new_with_acceptor(acceptor)
+            .name("api")
+            .idle_timeout(IDLE_CONNECTION)
+            .run_with_graceful_shutdown(
+                routes_until(app, stop.clone()),
+                stop.cancelled(),
+                Some(GRACE),
+            )
+            .await
+            .context("serving requests")
+    };
+    tokio::try_join!(
+        serve,
+        health::watch(db.clone(), database, stop.clone()),
+        idempotency::prune(db, clock, stop.clone()),
+    )?;
+    Ok(())
+}
+
+/// Everything that `run` serves, for tests.
+pub fn routes(app: App) -> impl Endpoint<Output = Response> {
+    routes_until(app, CancellationToken::new())
+}
+
+/// The spec, as it is served at /openapi.json.
+pub fn spec() -> String {
+    let customers = |db| Customers {
+        db,
+        clock: Clock::system(),
+        wake: Wake::default(),
+        stop: CancellationToken::new(),
+    };
+    openapi::document(&openapi::service(api(customers(
+        DatabaseConnection::default(),
+    ))))
+}
+
+fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Response> {
+    let api = api(Customers {
+        db: app.db,
+        clock: app.clock,
+        wake: app.wake,
+        stop,
+    });
+    let routes = Routes::of_api(api.clone());
+    let service = openapi::service(api);
+    let open = openapi::routes(platform::admin::routes(app.health, app.metrics), &service);
+    let gate = Gate {
+        keys: app.keys,
+        api: service.into_endpoint(),
+        open,
+    };
+    Observed::new(gate, routes)
+}
+
+fn api(customers: Customers) -> (Resource, Slashed<Original>) {
+    (Resource(customers.clone()), Slashed(Original(customers)))
+}

@@ -1,0 +1,66 @@
+//! The routes by their patterns: what the log and the metrics call them, and which methods they know.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use poem::PathPattern;
+use poem::endpoint::BoxEndpoint;
+use poem::http::{HeaderValue, Method};
+use poem_openapi::OpenApi;
+
+#[derive(Clone)]
+pub(super) struct Route {
+    pub(super) label: Arc<str>,
+    pub(super) allow: HeaderValue,
+}
+
+/// The routes of the API. All others are for reading only and are called by their pattern.
+pub(crate) struct Routes {
+    known: HashMap<String, Route>,
+    unknown: Route,
+}
+
+impl Routes {
+    pub(crate) fn of_api(api: impl OpenApi) -> Self {
+        let mut endpoints: HashMap<String, HashMap<Method, BoxEndpoint<'static>>> = HashMap::new();
+        api.add_routes(&mut endpoints);
+        let known = endpoints.into_iter().map(|(pattern, methods)| {
+            let route = Route {
+                // The only parameter of any path here.
+                label: pattern.replace(":param0", "{key}").into(),
+                allow: allow(methods.keys()),
+            };
+            (pattern, route)
+        });
+        Self {
+            known: known.collect(),
+            unknown: Route {
+                label: "unknown".into(),
+                allow: HeaderValue::from_static("GET, HEAD"),
+            },
+        }
+    }
+
+    pub(super) fn of(&self, pattern: Option<&PathPattern>) -> Route {
+        let Some(PathPattern(pattern)) = pattern else {
+            return self.unknown.clone();
+        };
+        self.known
+            .get(&**pattern)
+            .cloned()
+            .unwrap_or_else(|| Route {
+                label: pattern.clone(),
+                ..self.unknown.clone()
+            })
+    }
+}
+
+/// RFC 9110: a 405 lists the methods. What answers GET answers HEAD.
+fn allow<'a>(methods: impl Iterator<Item = &'a Method>) -> HeaderValue {
+    let mut names: Vec<_> = methods.map(Method::as_str).collect();
+    if names.contains(&"GET") {
+        names.push("HEAD");
+    }
+    names.sort_unstable();
+    HeaderValue::try_from(names.join(", ")).expect("method names are plain")
+}

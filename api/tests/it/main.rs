@@ -1,0 +1,22 @@
+//! The API over HTTP, on SQLite and on Postgres.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that finds something missing is to fail there"
+)]
+
+mod auth;
+mod client;
+mod concurrency;
+mod idempotency;
+mod list;
+mod log;
+mod original;
+mod outage;
+mod outbox;
+mod problem;
+mod random;
+mod resource;
+mod server;
+mod spec;
+mod sync;
