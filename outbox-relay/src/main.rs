@@ -1,0 +1,98 @@
+//! The relay as a process of its own: `outbox-relay`, `outbox-relay healthcheck`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use entity::message::{EXCHANGE, QUEUES};
+use outbox_relay::{Components, Options, Relay};
+use platform::broker::{Broker, Topology};
+use platform::clock::Clock;
+use platform::config::{BrokerArgs, DatabaseArgs, LogArgs};
+use platform::health::Health;
+use platform::supervisor::Supervisor;
+use platform::wake::{self, Wake};
+use platform::{admin, database, telemetry};
+use sea_orm::DbBackend;
+
+/// More than a step may take once it is told to stop, plus settling and giving the lease back.
+const GRACE: Duration = Duration::from_secs(10);
+const TOPOLOGY: Topology = Topology {
+    exchange: EXCHANGE,
+    queues: &QUEUES,
+};
+
+#[derive(Parser)]
+#[command(
+    about = "Publishes the outbox to RabbitMQ, each event until it is confirmed",
+    version
+)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    broker: BrokerArgs,
+    #[command(flatten)]
+    log: LogArgs,
+    /// Where health and metrics are served
+    #[arg(
+        long,
+        env = "ADMIN_LISTEN",
+        default_value = "127.0.0.1:8001",
+        value_name = "HOST:PORT"
+    )]
+    admin_listen: String,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ask the process that listens on ADMIN_LISTEN whether it is alive
+    Healthcheck,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    platform::process::exit(match arguments.command {
+        None => serve(arguments).await,
+        Some(Command::Healthcheck) => admin::healthcheck(&arguments.admin_listen).await,
+    })
+}
+
+async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    telemetry::init(&arguments.log)?;
+    let amqp_url = arguments
+        .broker
+        .url()?
+        .context("no broker is named: set AMQP_URL or AMQP_URL_FILE")?;
+    let listener = admin::bind(&arguments.admin_listen).await?;
+    let url = arguments.database.url()?;
+    let db = database::connect(&url, arguments.database.database_connections)
+        .await
+        .context("connecting to the database of DATABASE_URL")?;
+    let (health, metrics, wake) = (Health::new(), telemetry::metrics()?, Wake::default());
+    let mut supervisor = Supervisor::new(GRACE);
+    let stop = supervisor.stop();
+    if db.get_database_backend() == DbBackend::Postgres {
+        supervisor.spawn(
+            "wake",
+            wake::listen(url, "outbox", wake.clone(), stop.clone()),
+        );
+    }
+    let relay = Relay {
+        db,
+        broker: Broker::rabbitmq(amqp_url, TOPOLOGY, "outbox-relay"),
+        clock: Clock::system(),
+        wake,
+        health: Components::new(&health),
+        options: arguments.options,
+    };
+    supervisor.spawn("relay", outbox_relay::run(relay, stop.clone()));
+    supervisor.spawn("admin", admin::serve(listener, health, metrics, stop));
+    supervisor.run().await
+}

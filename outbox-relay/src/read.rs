@@ -1,0 +1,212 @@
+//! Reads the next batch: rows in the order of their ids, each only behind its customer's earlier
+//! one.
+
+use std::collections::HashSet;
+
+use entity::message;
+use entity::outbox::Kind;
+use platform::broker::Message;
+use sea_orm::prelude::{DateTimeUtc, Uuid};
+use sea_orm::sqlx::{self, AssertSqlSafe};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, RuntimeErr, Statement,
+};
+use tokio::time::Instant;
+
+mod cursor;
+
+pub(crate) use cursor::{Cursor, Range};
+
+/// Rows to publish together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) rows: Vec<Row>,
+    /// There may be more behind it.
+    pub(crate) full: bool,
+    /// It was read from the lowest id on, so what could not be published before is in it.
+    pub(crate) restarted: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) id: i64,
+    pub(crate) customer_id: Uuid,
+    pub(crate) message: Message,
+    /// The latest earlier row of the same customer that is still there.
+    predecessor: Option<i64>,
+}
+
+/// The next rows that may go out, at most `limit`. `in_flight` are those that are being published,
+/// and the confirmed ones that are not deleted yet.
+///
+/// A row whose predecessor is neither in flight nor in the batch before it is held back until a
+/// later look: its predecessor is either stuck, or was committed so late that it has not been read
+/// yet.
+pub(crate) async fn read(
+    db: &DatabaseConnection,
+    cursor: &mut Cursor,
+    in_flight: &HashSet<i64>,
+    limit: u16,
+) -> Result<Batch, DbErr> {
+    let mut restarted = false;
+    loop {
+        let range = cursor.range(Instant::now(), in_flight);
+        restarted |= range.is_restart();
+        let found = query(db, select(&range, limit)).await?;
+        let rows = found.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let full = ids.len() >= usize::from(limit);
+        cursor.advance(range, &ids, full, Instant::now());
+        let rows = in_order(rows, in_flight);
+        if !rows.is_empty() || !full {
+            return Ok(Batch {
+                rows,
+                full,
+                restarted,
+            });
+        }
+    }
+}
+
+/// Numbers only, so that nothing has to be escaped. The payload goes to the broker as the text that
+/// it is.
+fn select(range: &Range, limit: u16) -> String {
+    let after = range.after;
+    let mut except = String::new();
+    if !range.except.is_empty() {
+        let ids: Vec<_> = range.except.iter().map(i64::to_string).collect();
+        except = format!(" and o.id not in ({})", ids.join(","));
+    }
+    format!(
+        "select o.id, o.customer_id, o.rev, o.kind, cast(o.payload as text), o.traceparent, \
+            o.created_at, case when o.rev > 1 then (\
+                select e.id from outbox e where e.customer_id = o.customer_id and e.rev < o.rev \
+                order by e.rev desc limit 1) end \
+        from outbox o where o.id > {after}{except} order by o.id limit {limit}"
+    )
+}
+
+async fn query(db: &DatabaseConnection, sql: String) -> Result<Vec<QueryResult>, DbErr> {
+    let backend = db.get_database_backend();
+    if backend != DbBackend::Postgres {
+        return db.query_all_raw(Statement::from_string(backend, sql)).await;
+    }
+    // Postgres keeps the plan of a prepared statement, and one that was made while the outbox was
+    // empty reads the whole table for each row once there is a backlog. By the simple protocol it
+    // is planned each time, in one round trip.
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql))
+        .fetch_all(db.get_postgres_connection_pool())
+        .await;
+    let rows = rows.map_err(|error| DbErr::Query(RuntimeErr::SqlxError(error.into())))?;
+    Ok(rows.into_iter().map(QueryResult::from).collect())
+}
+
+fn row(found: &QueryResult) -> Result<Row, DbErr> {
+    let customer_id: Uuid = found.try_get_by_index(1)?;
+    let rev: i64 = found.try_get_by_index(2)?;
+    let kind: Kind = found.try_get_by_index(3)?;
+    let payload: String = found.try_get_by_index(4)?;
+    let created_at: DateTimeUtc = found.try_get_by_index(6)?;
+    Ok(Row {
+        id: found.try_get_by_index(0)?,
+        customer_id,
+        message: Message {
+            // The same whenever the row is published again, so that a consumer can tell.
+            id: format!("{customer_id}/{rev}"),
+            kind: kind.event_type().to_owned(),
+            source: message::SOURCE.to_owned(),
+            subject: customer_id.to_string(),
+            time: created_at,
+            traceparent: found.try_get_by_index(5)?,
+            body: payload.into(),
+        },
+        predecessor: found.try_get_by_index(7)?,
+    })
+}
+
+/// Leaves out the rows whose predecessor is neither in flight nor before them.
+///
+/// Asking for the latest predecessor is enough, because what is in flight of a customer is always a
+/// run from its first row on.
+fn in_order(mut rows: Vec<Row>, in_flight: &HashSet<i64>) -> Vec<Row> {
+    let mut admitted = HashSet::new();
+    rows.retain(|row| {
+        let sent = |id| in_flight.contains(&id) || admitted.contains(&id);
+        let free = row.predecessor.is_none_or(sent);
+        if free {
+            admitted.insert(row.id);
+        } else {
+            let customer_id = row.customer_id;
+            tracing::debug!(outbox.id = row.id, customer.id = %customer_id, "held back");
+        }
+        free
+    });
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: i64, predecessor: Option<i64>) -> Row {
+        let message = Message {
+            id: id.to_string(),
+            kind: String::new(),
+            source: String::new(),
+            subject: String::new(),
+            time: DateTimeUtc::UNIX_EPOCH,
+            traceparent: None,
+            body: Default::default(),
+        };
+        Row {
+            id,
+            customer_id: Uuid::nil(),
+            message,
+            predecessor,
+        }
+    }
+
+    fn admitted(rows: Vec<Row>, in_flight: &[i64]) -> Vec<i64> {
+        let in_flight = in_flight.iter().copied().collect();
+        in_order(rows, &in_flight)
+            .iter()
+            .map(|row| row.id)
+            .collect()
+    }
+
+    #[test]
+    fn a_row_goes_out_behind_its_predecessor() {
+        assert_eq!(
+            admitted(vec![row(1, None), row(2, Some(1)), row(3, Some(2))], &[]),
+            [1, 2, 3]
+        );
+        assert_eq!(
+            admitted(vec![row(2, Some(1)), row(3, Some(2))], &[1]),
+            [2, 3]
+        );
+    }
+
+    #[test]
+    fn a_row_whose_predecessor_is_stuck_is_held_back_and_all_behind_it() {
+        assert_eq!(
+            admitted(vec![row(2, Some(1)), row(3, Some(2)), row(4, None)], &[]),
+            [4]
+        );
+    }
+
+    #[test]
+    fn a_row_that_comes_before_its_predecessor_is_held_back() {
+        assert_eq!(admitted(vec![row(2, Some(3)), row(3, None)], &[]), [3]);
+    }
+
+    #[test]
+    fn what_is_left_out_is_named_by_number() {
+        let mut cursor = Cursor::new(Instant::now());
+        let in_flight = HashSet::from([7, 5]);
+        let sql = select(&cursor.range(Instant::now(), &in_flight), 500);
+        assert!(
+            sql.contains("o.id not in (5,7) order by o.id limit 500"),
+            "{sql}"
+        );
+    }
+}

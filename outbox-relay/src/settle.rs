@@ -1,0 +1,127 @@
+//! Decides which rows of a published batch are done with, and deletes those.
+
+use std::collections::HashSet;
+
+use entity::outbox;
+use platform::broker::Outcome;
+use sea_orm::DatabaseConnection;
+use sea_orm::prelude::Uuid;
+
+use crate::LEASE;
+use crate::active::Error;
+
+/// What became of a batch.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Verdict {
+    /// The ids of the rows to delete.
+    pub(crate) confirmed: Vec<i64>,
+    /// The customers that have rows which were not confirmed: those and all behind them are
+    /// published again.
+    pub(crate) stuck: HashSet<Uuid>,
+}
+
+/// A row is done with after its own confirm, and only if every earlier row of the same customer in
+/// the batch is, too: what has to be published again is published again from the first unconfirmed
+/// row on, in order. A row without an outcome is not confirmed.
+pub(crate) fn verdict(rows: &[(i64, Uuid)], outcomes: &[Outcome]) -> Verdict {
+    let mut verdict = Verdict::default();
+    for (index, (id, customer_id)) in rows.iter().enumerate() {
+        let confirmed = outcomes.get(index) == Some(&Outcome::Confirmed);
+        if confirmed && !verdict.stuck.contains(customer_id) {
+            verdict.confirmed.push(*id);
+        } else {
+            verdict.stuck.insert(*customer_id);
+        }
+    }
+    verdict
+}
+
+/// Deletes confirmed rows, under the lease's epoch.
+///
+/// # Errors
+/// `Replaced`, when the lease has another epoch by now. Nothing is deleted then, and the new holder
+/// publishes them once more.
+pub(crate) async fn settle(db: &DatabaseConnection, ids: &[i64], epoch: i64) -> Result<(), Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let settled = outbox::settle(db, ids, LEASE, epoch)
+        .await
+        .map_err(Error::Database)?;
+    tracing::debug!(rows = settled, "settled");
+    // One statement deletes all of them or, under a foreign lease, none; somebody who deletes rows
+    // by hand takes some.
+    if settled == 0 {
+        Err(Error::Replaced)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        prop_oneof![
+            4 => Just(Outcome::Confirmed),
+            1 => Just(Outcome::Refused),
+            1 => Just(Outcome::Unroutable),
+            1 => Just(Outcome::Unknown),
+        ]
+    }
+
+    /// Rows of a few customers in the order of their ids, each with its outcome.
+    fn batch() -> impl Strategy<Value = (Vec<(i64, Uuid)>, Vec<Outcome>)> {
+        prop::collection::vec((0..5_u128, outcome()), 0..40).prop_map(|drawn| {
+            let rows = drawn
+                .iter()
+                .zip(1..)
+                .map(|((customer, _), id)| (id, Uuid::from_u128(*customer)));
+            (
+                rows.collect(),
+                drawn.iter().map(|(_, outcome)| *outcome).collect(),
+            )
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn only_confirmed_rows_are_settled((rows, outcomes) in batch()) {
+            let verdict = verdict(&rows, &outcomes);
+            for ((id, _), outcome) in rows.iter().zip(&outcomes) {
+                prop_assert!(!verdict.confirmed.contains(id) || *outcome == Outcome::Confirmed);
+            }
+        }
+
+        #[test]
+        fn what_is_left_of_a_customer_is_all_from_its_first_unconfirmed_row_on(
+            (rows, outcomes) in batch(),
+        ) {
+            let verdict = verdict(&rows, &outcomes);
+            for customer in rows.iter().map(|(_, customer)| *customer) {
+                let all = rows.iter().zip(&outcomes);
+                let of_customer = all.filter(|((_, other), _)| *other == customer);
+                let mut unconfirmed =
+                    of_customer.clone().filter(|(_, outcome)| **outcome != Outcome::Confirmed);
+                let from = unconfirmed.next().map_or(i64::MAX, |((id, _), _)| *id);
+                for ((id, _), _) in of_customer {
+                    prop_assert_eq!(verdict.confirmed.contains(id), *id < from);
+                }
+                prop_assert_eq!(verdict.stuck.contains(&customer), from != i64::MAX);
+            }
+        }
+
+        #[test]
+        fn a_row_without_an_outcome_is_not_confirmed(
+            (rows, mut outcomes) in batch(),
+            given in 0..40_usize,
+        ) {
+            outcomes.truncate(given);
+            let verdict = verdict(&rows, &outcomes);
+            prop_assert!(rows.iter().skip(given).all(|(id, _)| !verdict.confirmed.contains(id)));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! One step: what is published, what is deleted, and what is not.
+
+use entity::message::UPSYNC;
+use outbox_relay::{Active, Error};
+use platform::test_support::{each_database, sqlite};
+use sea_orm::{ConnectionTrait, EntityTrait};
+
+use crate::support::{create, event, in_process, narrow, next, relay, take, term, update, waiting};
+
+#[tokio::test]
+async fn a_row_is_deleted_only_after_its_own_confirm() {
+    each_database(async |database| {
+        let db = &database.connection;
+        let broker = in_process();
+        let (relay, _) = relay(db, &broker);
+        let term = term(&relay).await;
+        let customers = [create(db).await, create(db).await, create(db).await];
+        let mut consumer = broker.consumer(UPSYNC, 10).await.unwrap();
+
+        let consume = async {
+            let first = next(&mut consumer).await;
+            let second = next(&mut consumer).await;
+            let third = next(&mut consumer).await;
+            // Delivered is not confirmed.
+            assert_eq!(waiting(db).await.len(), 3);
+            third.ack().await.unwrap();
+            first.ack().await.unwrap();
+            drop(second);
+        };
+        let mut active = Active::new(&relay, &term);
+        let (counts, ()) = tokio::join!(active.run_once(), consume);
+        let counts = counts.unwrap();
+        assert_eq!((counts.read, counts.confirmed, counts.unsettled), (3, 2, 1));
+        active.finish().await.unwrap();
+        assert_eq!(waiting(db).await, [event(&customers[1])]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_crash_after_the_confirm_sends_the_event_again() {
+    each_database(async |database| {
+        let db = &database.connection;
+        let broker = in_process();
+        let (relay, _) = relay(db, &broker);
+        let term = term(&relay).await;
+        let customer = create(db).await;
+        let mut consumer = broker.consumer(UPSYNC, 10).await.unwrap();
+
+        let mut crashing = Active::new(&relay, &term);
+        tokio::select! {
+            biased;
+            ids = take(&mut consumer, 1) => assert_eq!(ids, [event(&customer)]),
+            _ = crashing.run_once() => panic!("the confirm comes before the step can end"),
+        }
+        drop(crashing);
+        assert_eq!(waiting(db).await, [event(&customer)]);
+
+        let mut active = Active::new(&relay, &term);
+        let (counts, ids) = tokio::join!(active.run_once(), take(&mut consumer, 1));
+        assert_eq!(
+            (counts.unwrap().confirmed, ids),
+            (1, vec![event(&customer)])
+        );
+        assert!(waiting(db).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn full_batches_follow_each_other_in_order_and_nothing_is_sent_twice() {
+    each_database(async |database| {
+        let db = &database.connection;
+        let broker = in_process();
+        let relay = narrow(db, &broker, 2);
+        let term = term(&relay).await;
+        let first = create(db).await;
+        let second = create(db).await;
+        let mut expected = vec![event(&first), event(&second)];
+        for _ in 0..3 {
+            expected.push(event(&update(db, &first).await));
+        }
+        let mut consumer = broker.consumer(UPSYNC, 10).await.unwrap();
+
+        let mut active = Active::new(&relay, &term);
+        let steps = async {
+            let mut steps = Vec::new();
+            while steps.is_empty() || steps.last().is_some_and(|(_, more)| *more) {
+                let counts = active.run_once().await.unwrap();
+                steps.push((counts.confirmed, counts.more));
+            }
+            steps
+        };
+        let (steps, ids) = tokio::join!(steps, take(&mut consumer, 5));
+        assert_eq!(steps, [(2, true), (2, true), (1, false)]);
+        assert_eq!(ids, expected);
+        assert!(waiting(db).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_not_confirmed_is_published_again_from_there_on_and_in_order() {
+    each_database(async |database| {
+        let db = &database.connection;
+        let broker = in_process();
+        let (relay, _) = relay(db, &broker);
+        let term = term(&relay).await;
+        let first = create(db).await;
+        let other = create(db).await;
+        let second = update(db, &first).await;
+        let third = update(db, &first).await;
+        let left = [event(&first), event(&second), event(&third)];
+        let mut consumer = broker.consumer(UPSYNC, 10).await.unwrap();
+
+        let mut active = Active::new(&relay, &term);
+        let consume = async {
+            drop(next(&mut consumer).await);
+            assert_eq!(
+                take(&mut consumer, 3).await,
+                [event(&other), event(&second), event(&third)]
+            );
+        };
+        let (counts, ()) = tokio::join!(active.run_once(), consume);
+        let counts = counts.unwrap();
+        assert_eq!((counts.confirmed, counts.unsettled), (1, 3));
+        assert_eq!(waiting(db).await, left);
+
+        let (counts, ids) = tokio::join!(active.run_once(), take(&mut consumer, 3));
+        assert_eq!((counts.unwrap().confirmed, ids), (3, left.to_vec()));
+        assert!(waiting(db).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failure_of_the_database_forgets_no_confirm_and_leaves_no_row_out() {
+    each_database(async |database| {
+        let db = &database.connection;
+        let broker = in_process();
+        let relay = narrow(db, &broker, 1);
+        let term = term(&relay).await;
+        let mut expected = Vec::new();
+        for _ in 0..3 {
+            expected.push(event(&create(db).await));
+        }
+        let mut consumer = broker.consumer(UPSYNC, 10).await.unwrap();
+        let mut active = Active::new(&relay, &term);
+        let (counts, mut ids) = tokio::join!(active.run_once(), take(&mut consumer, 1));
+        counts.unwrap();
+
+        // The first row can't be deleted now, while the second is published and the third read.
+        let rename = "alter table lease rename to elsewhere";
+        db.execute_unprepared(rename).await.unwrap();
+        let (step, second) = tokio::join!(active.run_once(), take(&mut consumer, 1));
+        assert!(matches!(step, Err(Error::Database(_))), "{step:?}");
+        ids.extend(second);
+        assert_eq!(waiting(db).await, expected);
+
+        let rename = "alter table elsewhere rename to lease";
+        db.execute_unprepared(rename).await.unwrap();
+        let (counts, third) = tokio::join!(active.run_once(), take(&mut consumer, 1));
+        assert_eq!(counts.unwrap().confirmed, 1);
+        ids.extend(third);
+        active.finish().await.unwrap();
+        assert_eq!(ids, expected);
+        assert!(waiting(db).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_message_is_the_row() {
+    each_database(async |database| {
+        let db = &database.connection;
+        let broker = in_process();
+        let (relay, _) = relay(db, &broker);
+        let term = term(&relay).await;
+        let customer = create(db).await;
+        let row = entity::outbox::Entity::find()
+            .one(db)
+            .await
+            .unwrap()
+            .unwrap();
+        let mut consumer = broker.consumer(UPSYNC, 10).await.unwrap();
+
+        let mut active = Active::new(&relay, &term);
+        let consume = async {
+            let delivery = next(&mut consumer).await;
+            let message = delivery.message.clone();
+            delivery.ack().await.unwrap();
+            message
+        };
+        let (counts, message) = tokio::join!(active.run_once(), consume);
+        counts.unwrap();
+        assert_eq!(message.id, format!("{}/1", customer.id));
+        assert_eq!(message.kind, "customer.created");
+        assert_eq!(message.source, "/customer-sync");
+        assert_eq!(message.subject, customer.id.to_string());
+        assert_eq!(
+            (message.time, message.traceparent),
+            (row.created_at, row.traceparent)
+        );
+        let body: serde_json::Value = serde_json::from_slice(&message.body).unwrap();
+        assert_eq!(body, row.payload);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_without_rows_does_nothing() {
+    let database = sqlite().await;
+    let (relay, _) = relay(&database.connection, &in_process());
+    let term = term(&relay).await;
+    let counts = Active::new(&relay, &term).run_once().await.unwrap();
+    assert_eq!(counts, outbox_relay::Counts::default());
+}
