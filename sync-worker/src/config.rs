@@ -1,0 +1,133 @@
+//! The worker's settings: flags and environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::ensure;
+use clap::Args;
+use entity::merge::Owners;
+use platform::config::{self, Secret};
+
+use crate::downsync::scan::Intervals;
+use crate::policy::{DeleteCap, LinkByEmail, OnDelete, Policy};
+use crate::stripe::{API_BASE, Options, Stripe};
+
+/// The key that the sandbox is used with where no other is given.
+const SANDBOX_KEY: &str = "sk_test_sandbox";
+
+#[derive(Args, Clone, Debug)]
+#[group(id = "sync_worker")]
+#[command(next_help_heading = "Stripe")]
+pub struct Config {
+    /// Stripe's secret or restricted key (Customers: write, Events: read). Without one the sandbox
+    /// at SANDBOX_LISTEN is used.
+    #[arg(long, env = "STRIPE_SECRET_KEY", hide_env_values = true)]
+    stripe_secret_key: Option<Secret>,
+    /// A file that holds the key.
+    #[arg(long, env = "STRIPE_SECRET_KEY_FILE")]
+    stripe_secret_key_file: Option<PathBuf>,
+    /// Where the API is; https://api.stripe.com with a key, the sandbox without.
+    #[arg(long, env = "STRIPE_API_BASE")]
+    stripe_api_base: Option<String>,
+    /// Where the sandbox listens.
+    #[arg(long, env = "SANDBOX_LISTEN", default_value = "127.0.0.1:12111")]
+    pub sandbox_listen: String,
+    /// Requests a second, of all lanes together.
+    #[arg(long, env = "STRIPE_RATE", default_value_t = 20.0)]
+    stripe_rate: f64,
+    /// How long one request may take.
+    #[arg(long, env = "STRIPE_TIMEOUT", default_value = "15s", value_parser = config::duration)]
+    stripe_timeout: Duration,
+    /// How often Stripe's events are read.
+    #[arg(long, env = "DOWNSYNC_INTERVAL", default_value = "10s", value_parser = config::duration)]
+    downsync_interval: Duration,
+    /// How often every customer in Stripe is compared; also done at the start.
+    #[arg(long, env = "FULL_PASS_INTERVAL", default_value = "1h", value_parser = config::duration)]
+    full_pass_interval: Duration,
+    /// What deleting a customer here does in Stripe: delete (which ends its subscriptions at once), or
+    /// detach.
+    #[arg(long, env = "ON_DATABASE_DELETE", default_value = "delete")]
+    on_database_delete: OnDelete,
+    /// What deleting a customer in Stripe does here: delete or detach.
+    #[arg(long, env = "ON_STRIPE_DELETE", default_value = "delete")]
+    on_stripe_delete: OnDelete,
+    /// Who wins a field that both sides changed: database, stripe or manual, for all fields or by
+    /// field, as in name=stripe,phone=manual.
+    #[arg(long, env = "FIELD_OWNER", default_value = "database")]
+    field_owner: Owners,
+    /// Whether a row and a Stripe customer that share only the e-mail are linked: on or review.
+    #[arg(long, env = "LINK_BY_EMAIL", default_value = "on")]
+    link_by_email: LinkByEmail,
+    /// A full pass brings home at most so many deletions; more are refused until a person looks.
+    #[arg(long, env = "MAX_DELETES", default_value_t = 100)]
+    max_deletes: u64,
+    /// And at most this share of the linked customers, once there are more than ten.
+    #[arg(long, env = "MAX_DELETE_PERCENT", default_value_t = 10)]
+    max_delete_percent: u64,
+}
+
+impl Config {
+    /// Whether the sandbox stands in for Stripe.
+    pub fn uses_sandbox(&self) -> anyhow::Result<bool> {
+        Ok(self.secret_key()?.is_none() && self.api_base().is_none())
+    }
+
+    /// The client.
+    ///
+    /// # Errors
+    /// A setting that makes no sense; the text names it.
+    pub fn stripe(&self) -> anyhow::Result<Stripe> {
+        ensure!(
+            (Duration::from_secs(1)..=Duration::from_secs(20)).contains(&self.stripe_timeout),
+            "STRIPE_TIMEOUT must be from 1s to 20s"
+        );
+        let key = self.secret_key()?;
+        let default_base = match key {
+            Some(_) => API_BASE.to_owned(),
+            None => format!("http://{}", self.sandbox_listen),
+        };
+        let key = match key {
+            Some(key) => key,
+            None => SANDBOX_KEY.parse().map_err(anyhow::Error::msg)?,
+        };
+        let base = self.api_base().unwrap_or(default_base);
+        Stripe::new(Options {
+            timeout: self.stripe_timeout,
+            rate: self.stripe_rate,
+            ..Options::new(key, base)
+        })
+    }
+
+    pub fn policy(&self) -> Policy {
+        Policy {
+            on_database_delete: self.on_database_delete,
+            on_stripe_delete: self.on_stripe_delete,
+            owners: self.field_owner,
+            link_by_email: self.link_by_email,
+            delete_cap: DeleteCap {
+                count: self.max_deletes,
+                percent: self.max_delete_percent,
+            },
+        }
+    }
+
+    pub fn intervals(&self) -> Intervals {
+        Intervals {
+            events: self.downsync_interval,
+            full_pass: self.full_pass_interval,
+        }
+    }
+
+    fn secret_key(&self) -> anyhow::Result<Option<Secret>> {
+        config::secret(
+            &self.stripe_secret_key,
+            &self.stripe_secret_key_file,
+            "STRIPE_SECRET_KEY",
+        )
+    }
+
+    fn api_base(&self) -> Option<String> {
+        let base = self.stripe_api_base.as_deref().unwrap_or_default().trim();
+        (!base.is_empty()).then(|| base.to_owned())
+    }
+}

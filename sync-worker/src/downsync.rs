@@ -1,0 +1,18 @@
+//! From Stripe: what differs there is found, and brought home unless ours is newer.
+//!
+//! scan (webhook inbox, events, full pass) → diff against the base → a drift message → apply.
+
+pub mod absence;
+pub mod apply;
+pub mod consume;
+pub mod diff;
+pub mod events;
+mod fence;
+pub mod inbox;
+pub mod pass;
+pub mod publish;
+pub mod recheck;
+pub mod ring;
+pub mod scan;
+pub mod state;
+mod unlinked;

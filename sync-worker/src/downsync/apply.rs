@@ -1,0 +1,126 @@
+//! Brings one copy of Stripe's home, under the link's lock, if it is newer than all that is known.
+//!
+//! What comes from Stripe raises the row's rev and writes no outbox row, so no echo can start.
+
+use chrono::{DateTime, Utc};
+use entity::message::Drift;
+use entity::unmatched::Reason;
+use entity::{customer, stripe_link, write};
+use sea_orm::{DatabaseTransaction, DbErr, SqlErr};
+
+use super::fence::{counts, put_aside};
+use super::unlinked::{Found, find_a_row};
+use crate::engine::Engine;
+use crate::observe::store::{Observed, Sight, observe};
+
+/// What became of a drift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    Observed(Observed),
+    /// The copy is older than what we know, or a push is under way: the customer is read again later.
+    PutAside,
+    /// A new row was made of it.
+    Imported,
+    /// It was linked to a row that was there.
+    Linked,
+    /// It cannot become a row, and that is written down.
+    Unmatched(Reason),
+    /// There is nothing to do about it.
+    Ignored,
+}
+
+/// How often a drift is applied anew because another transaction took a unique value first.
+const ATTEMPTS: usize = 3;
+
+/// Applies one drift.
+///
+/// # Errors
+/// The database is away, or other writers kept taking the same e-mail first.
+pub async fn apply(engine: &Engine, drift: &Drift) -> Result<Applied, write::Error> {
+    let mut attempt = 1;
+    loop {
+        match apply_once(engine, drift).await {
+            Err(error) if attempt < ATTEMPTS && is_taken(&error) => attempt += 1,
+            applied => return applied,
+        }
+    }
+}
+
+fn is_taken(error: &write::Error) -> bool {
+    match error {
+        write::Error::EmailTaken => true,
+        write::Error::Database(error) => {
+            matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+        }
+    }
+}
+
+async fn apply_once(engine: &Engine, drift: &Drift) -> Result<Applied, write::Error> {
+    let tx = engine.begin().await?;
+    let now = engine.now(&tx).await?;
+    let applied = match lock_by_stripe_id(&tx, &drift.copy.stripe_id).await? {
+        Some(link) => linked(engine, &tx, &link, drift, now).await?,
+        None => match find_a_row(engine, &tx, drift, now).await? {
+            Found::Imported => Applied::Imported,
+            Found::Linked => Applied::Linked,
+            Found::PutAside => Applied::PutAside,
+            Found::None(reason) => Applied::Unmatched(reason),
+            Found::Ignored => Applied::Ignored,
+        },
+    };
+    tx.commit().await?;
+    Ok(applied)
+}
+
+async fn lock_by_stripe_id(
+    tx: &DatabaseTransaction,
+    stripe_id: &str,
+) -> Result<Option<stripe_link::Model>, DbErr> {
+    let Some(found) = stripe_link::find_by_stripe_id(tx, stripe_id).await? else {
+        return Ok(None);
+    };
+    // What was found without the lock may have changed while we waited for it.
+    let locked = stripe_link::lock(tx, found.customer_id).await?;
+    Ok(locked.filter(|link| link.stripe_id.as_deref() == Some(stripe_id)))
+}
+
+async fn linked(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    link: &stripe_link::Model,
+    drift: &Drift,
+    now: DateTime<Utc>,
+) -> Result<Applied, write::Error> {
+    if !counts(link, drift.read_at, now) {
+        put_aside(tx, link, now).await?;
+        return Ok(Applied::PutAside);
+    }
+    let Some(row) = customer::lock(tx, link.customer_id).await? else {
+        return Ok(Applied::Ignored);
+    };
+    let sight = Sight {
+        copy: &drift.copy,
+        read_at: Some(drift.read_at),
+        must_stamp: false,
+    };
+    let observed = observe(tx, &engine.policy, (&row, link), sight, now).await?;
+    Ok(Applied::Observed(observed))
+}
+
+impl Applied {
+    /// The word for it in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observed(Observed::Nothing) => "nothing",
+            Self::Observed(Observed::Taken) => "taken",
+            Self::Observed(Observed::Agreed) => "agreed",
+            Self::Observed(Observed::Deleted) => "deleted",
+            Self::Observed(Observed::Parked) => "parked",
+            Self::PutAside => "put_aside",
+            Self::Imported => "imported",
+            Self::Linked => "linked",
+            Self::Unmatched(_) => "unmatched",
+            Self::Ignored => "ignored",
+        }
+    }
+}

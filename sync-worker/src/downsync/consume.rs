@@ -1,0 +1,96 @@
+//! Takes the drift messages, one after another: order does not matter, and a database writes them no
+//! faster side by side.
+
+use std::time::Duration;
+
+use entity::message::{DOWNSYNC, Drift};
+use platform::backoff::Backoff;
+use platform::broker::{Broker, Consumer, Delivery};
+use platform::health::Component;
+use tokio_util::sync::CancellationToken;
+
+use super::apply::apply;
+use super::ring::close_ring;
+use crate::engine::Engine;
+use crate::patience::patiently;
+
+const PREFETCH: u16 = 100;
+
+const RECONNECT: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    cap: Duration::from_secs(5),
+};
+
+/// Consumes until it is told to stop.
+pub async fn run(
+    engine: Engine,
+    broker: Broker,
+    health: Component,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut attempt = 0;
+    while !stop.is_cancelled() {
+        let consumed = tokio::select! {
+            () = stop.cancelled() => break,
+            consumer = broker.consumer(DOWNSYNC, PREFETCH) => consumer,
+        };
+        let error = match consumed {
+            Ok(consumer) => {
+                attempt = 0;
+                health.ok();
+                consume(&engine, consumer, &health, &stop).await.err()
+            }
+            Err(error) => Some(error.into()),
+        };
+        if let Some(error) = error {
+            attempt += 1;
+            health.problem(format!("taking drifts, trying again: {error:#}"));
+            let rest = RECONNECT.jittered(attempt);
+            let _ = tokio::time::timeout(rest, stop.cancelled()).await;
+        }
+    }
+    Ok(())
+}
+
+async fn consume(
+    engine: &Engine,
+    mut consumer: Consumer,
+    health: &Component,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let delivery = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            // A silent queue is healthy.
+            () = tokio::time::sleep(Duration::from_secs(5)) => { health.ok(); continue }
+            delivery = consumer.next() => delivery?,
+        };
+        handle(engine, delivery, (health, stop)).await?;
+        health.ok();
+    }
+}
+
+async fn handle(
+    engine: &Engine,
+    delivery: Delivery,
+    (health, stop): (&Component, &CancellationToken),
+) -> anyhow::Result<()> {
+    let Ok(drift) = serde_json::from_slice::<Drift>(&delivery.message.body) else {
+        tracing::error!(
+            message.id = %delivery.message.id,
+            "a downsync message is not one of ours; it goes to the dead letters"
+        );
+        delivery.dead_letter("the body is no drift").await?;
+        return Ok(());
+    };
+    let work = || apply(engine, &drift);
+    let Some(applied) = patiently("applying a drift", (health, stop), work).await else {
+        // Dropped, it goes back to the broker.
+        return Ok(());
+    };
+    close_ring(engine, &drift, applied).await;
+    metrics::counter!("downsync_applied_total", "result" => applied.as_str()).increment(1);
+    tracing::debug!(stripe.id = %drift.copy.stripe_id, ?applied, "applied a drift");
+    delivery.ack().await?;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Reads the customers again whose copy was put aside by the fence.
+
+use std::time::Duration;
+
+use entity::stripe_link::{self, Column, Entity, Model};
+use platform::backoff::jitter;
+use platform::health::Component;
+use sea_orm::ActiveValue::Set;
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::apply::apply;
+use super::inbox::read_again;
+use super::ring::close_ring;
+use crate::engine::{Engine, PUSH_EXPIRY};
+
+const EVERY: Duration = Duration::from_secs(1);
+const BATCH: u64 = 100;
+
+/// How long a customer that could not be read is left alone.
+const AFTER_ERROR: chrono::Duration = chrono::Duration::seconds(5);
+
+/// Looks every second until it is told to stop.
+pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> anyhow::Result<()> {
+    while !stop.is_cancelled() {
+        match run_once(&engine).await {
+            Ok(_) => health.ok(),
+            Err(error) => health.problem(format!("reading customers again: {error:#}")),
+        }
+        let _ = tokio::time::timeout(jitter(EVERY), stop.cancelled()).await;
+    }
+    Ok(())
+}
+
+/// Reads every customer that is due; returns how many were looked at.
+pub async fn run_once(engine: &Engine) -> anyhow::Result<usize> {
+    let now = engine.now(&engine.db).await?;
+    // While a push is under way, the copy would be put aside again.
+    let no_push = Condition::any()
+        .add(Column::PushStartedAt.is_null())
+        .add(Column::PushStartedAt.lte(now - PUSH_EXPIRY));
+    let due = Entity::find()
+        .filter(Column::RecheckAt.lte(now))
+        .filter(no_push)
+        .order_by_asc(Column::RecheckAt)
+        .limit(BATCH)
+        .all(&engine.db)
+        .await?;
+    let mut failed = None;
+    for link in &due {
+        // One that cannot be read holds up no other.
+        let looked = recheck(engine, link).await;
+        let rest = looked.is_err().then_some(AFTER_ERROR);
+        served(engine, link, rest).await?;
+        failed = failed.or(looked.err());
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(due.len()),
+    }
+}
+
+async fn recheck(engine: &Engine, link: &Model) -> anyhow::Result<()> {
+    if let Some(stripe_id) = &link.stripe_id
+        && let Some(drift) = read_again(engine, stripe_id).await?
+    {
+        let applied = apply(engine, &drift).await?;
+        close_ring(engine, &drift, applied).await;
+    }
+    Ok(())
+}
+
+/// Notes that the customer was looked at, unless a fence has asked for another time meanwhile. Not
+/// before: a process that dies in between leaves the look to the next one.
+async fn served(
+    engine: &Engine,
+    link: &Model,
+    rest: Option<chrono::Duration>,
+) -> anyhow::Result<()> {
+    let tx = engine.begin().await?;
+    let now = engine.now(&tx).await?;
+    let locked = stripe_link::lock(&tx, link.customer_id).await?;
+    if let Some(locked) = locked.filter(|locked| locked.recheck_at == link.recheck_at) {
+        let mut served = locked.into_active_model();
+        served.recheck_at = Set(rest.map(|rest| now + rest));
+        served.store(&tx, now).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}

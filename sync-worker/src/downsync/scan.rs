@@ -1,0 +1,183 @@
+//! When Stripe is looked at: the inbox and the events at every interval, everything at the start and
+//! at every longer one. One scanner at a time, by a lease.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use platform::backoff::{Backoff, jitter};
+use platform::broker::Broker;
+use platform::health::Component;
+use platform::lease::Lease;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::events::{self, Polled};
+use super::publish::Drifts;
+use super::{inbox, pass, state};
+use crate::engine::Engine;
+
+/// The lease of the scanner.
+pub const LEASE: &str = "downsync-scan";
+const LEASE_TTL: Duration = Duration::from_secs(15);
+/// A scanner renews its lease at least so often, and a stand-by looks so often whether it is free.
+const LEASE_RENEWAL: Duration = Duration::from_secs(5);
+
+const ON_ERROR: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    cap: Duration::from_secs(30),
+};
+
+/// How often Stripe is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    pub events: Duration,
+    pub full_pass: Duration,
+}
+
+/// Scans until it is told to stop.
+pub async fn run(
+    engine: Engine,
+    broker: Broker,
+    intervals: Intervals,
+    health: Component,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let lease = Lease::new(LEASE, LEASE_TTL);
+    let mut scanner = Scanner::new(engine.clone(), broker, intervals);
+    while !stop.is_cancelled() {
+        let held = match lease.acquire(&engine.db, &engine.clock).await {
+            Ok(Some(held)) => held,
+            Ok(None) => {
+                health.idle();
+                scanner.start_over();
+                let _ = tokio::time::timeout(jitter(LEASE_RENEWAL), stop.cancelled()).await;
+                continue;
+            }
+            Err(error) => {
+                health.problem(format!("asking for the scanner's lease: {error}"));
+                let _ = tokio::time::timeout(jitter(LEASE_RENEWAL), stop.cancelled()).await;
+                continue;
+            }
+        };
+        // A pass takes longer than the lease lives: it is renewed beside the work.
+        let rest = {
+            let work = scanner.look(&health, &stop);
+            tokio::pin!(work);
+            loop {
+                tokio::select! {
+                    rest = &mut work => break rest,
+                    () = tokio::time::sleep(LEASE_RENEWAL) => {
+                        if let Ok(None) = lease.acquire(&engine.db, &engine.clock).await {
+                            tracing::warn!("the scanner's lease was lost; another one scans");
+                            break Duration::ZERO;
+                        }
+                    }
+                }
+            }
+        };
+        let _ = tokio::time::timeout(rest.min(LEASE_RENEWAL), stop.cancelled()).await;
+        if stop.is_cancelled() {
+            lease.release(&engine.db, &held).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What is due when.
+pub struct Scanner {
+    engine: Engine,
+    drifts: Drifts,
+    intervals: Intervals,
+    next_events: Instant,
+    next_pass: Instant,
+    failures: u32,
+    /// The key is one of the account that the database belongs to. A process has one key.
+    knows_account: bool,
+}
+
+impl Scanner {
+    pub fn new(engine: Engine, broker: Broker, intervals: Intervals) -> Self {
+        Self {
+            engine,
+            drifts: Drifts::new(broker),
+            intervals,
+            next_events: Instant::now(),
+            next_pass: Instant::now(),
+            failures: 0,
+            knows_account: false,
+        }
+    }
+
+    fn start_over(&mut self) {
+        self.next_events = Instant::now();
+        self.next_pass = Instant::now();
+    }
+
+    /// Does what is due, and says how long there is nothing to do.
+    async fn look(&mut self, health: &Component, stop: &CancellationToken) -> Duration {
+        match self.look_once(stop).await {
+            Ok(()) => {
+                self.failures = 0;
+                health.ok();
+            }
+            Err(_) if stop.is_cancelled() => {}
+            Err(error) => {
+                self.failures += 1;
+                health.problem(format!("{error:#}"));
+                let rest = Instant::now() + ON_ERROR.jittered(self.failures);
+                self.next_events = self.next_events.max(rest);
+                self.next_pass = self.next_pass.max(rest);
+            }
+        }
+        self.next_events
+            .min(self.next_pass)
+            .saturating_duration_since(Instant::now())
+    }
+
+    /// Does what is due. The full pass does not wait for events that cannot be read.
+    ///
+    /// # Errors
+    /// Something is away, or the key is another account's; what was not done stays due.
+    pub async fn look_once(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        if !self.knows_account {
+            state::check_account(&self.engine).await?;
+            self.knows_account = true;
+        }
+        let mut events = Ok(());
+        if Instant::now() >= self.next_events {
+            events = self.events().await;
+            if events.is_ok() {
+                self.next_events = Instant::now() + self.intervals.events;
+            }
+        }
+        if Instant::now() >= self.next_pass {
+            let counts = pass::run_once(&self.engine, &mut self.drifts, stop)
+                .await
+                .context("the full pass over Stripe's customers was not complete")?;
+            tracing::info!(?counts, "compared all of Stripe's customers");
+            self.next_pass = Instant::now() + jitter(self.intervals.full_pass);
+        }
+        events
+    }
+
+    /// Polls the events and works off the inbox.
+    async fn events(&mut self) -> anyhow::Result<()> {
+        if events::poll(&self.engine).await? == Polled::NeedsPass {
+            self.next_pass = Instant::now();
+        }
+        loop {
+            let worked = inbox::run_once(&self.engine, &mut self.drifts).await?;
+            if worked.events == 0 {
+                return Ok(());
+            }
+            tracing::debug!(?worked, "worked off events");
+        }
+    }
+}
+
+impl Intervals {
+    /// When a scanner that has not shown itself is stalled: a full pass may take its time.
+    pub fn stalled_after(&self) -> Duration {
+        Duration::from_secs(600) + 2 * self.events
+    }
+}

@@ -1,0 +1,83 @@
+//! How far downsync has come, and whose Stripe account it is.
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use entity::downsync_state::{ActiveModel, Entity, ID, Model};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, IntoActiveModel};
+
+use crate::engine::Engine;
+use crate::stripe::Lane;
+
+/// The one row, made if it is missing.
+pub async fn load(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<Model, DbErr> {
+    if let Some(state) = Entity::find_by_id(ID).one(db).await? {
+        return Ok(state);
+    }
+    let fresh = ActiveModel {
+        id: Set(ID),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    Entity::insert(fresh)
+        .on_conflict(
+            OnConflict::column(entity::downsync_state::Column::Id)
+                .do_nothing()
+                .to_owned(),
+        )
+        .exec_without_returning(db)
+        .await?;
+    Entity::find_by_id(ID)
+        .one(db)
+        .await?
+        .ok_or_else(|| DbErr::RecordNotFound("downsync_state".to_owned()))
+}
+
+/// Changes the one row.
+pub async fn store(
+    db: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+    change: impl FnOnce(&mut ActiveModel),
+) -> Result<(), DbErr> {
+    let mut state = load(db, now).await?.into_active_model();
+    change(&mut state);
+    state.updated_at = Set(now);
+    Entity::update(state).exec(db).await?;
+    Ok(())
+}
+
+/// Makes sure that the key still belongs to the account that this database was first used with. With
+/// another account's key every customer would look deleted.
+///
+/// # Errors
+/// Another account, or Stripe did not say.
+pub async fn check_account(engine: &Engine) -> anyhow::Result<()> {
+    let account = match engine.stripe.account(Lane::Downsync).await {
+        Ok(reply) => reply.value,
+        // A restricted key may be good for customers and still not say whose it is.
+        Err(failure) if failure.status == Some(403) => {
+            tracing::debug!("the key may not read its account; the account is not checked");
+            return Ok(());
+        }
+        Err(failure) => return Err(failure).context("asking Stripe whose key this is"),
+    };
+    let now = engine.now(&engine.db).await?;
+    let state = load(&engine.db, now).await?;
+    match state.account_id {
+        None => {
+            store(&engine.db, now, |state| {
+                state.account_id = Set(Some(account.id.clone()));
+            })
+            .await?;
+            tracing::info!(account.id = %account.id, "this database belongs to this Stripe account from now on");
+            Ok(())
+        }
+        Some(known) if known == account.id => Ok(()),
+        Some(known) => anyhow::bail!(
+            "the key belongs to Stripe account {}, but this database to {known}; \
+             nothing is sent or compared until STRIPE_SECRET_KEY is one of {known} again",
+            account.id
+        ),
+    }
+}

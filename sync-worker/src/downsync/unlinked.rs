@@ -1,0 +1,207 @@
+//! A Stripe customer that no link names: one of ours whose answer was lost, one to link, or a new one.
+
+use chrono::{DateTime, Utc};
+use entity::email::Email;
+use entity::message::{Drift, StripeCopy};
+use entity::unmatched::{self, Reason};
+use entity::{customer, stripe_link, write};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel};
+use uuid::Uuid;
+
+use super::fence::{counts, put_aside};
+use crate::engine::Engine;
+use crate::frozen::Frozen;
+use crate::observe::base_of_ours;
+use crate::observe::store::{Sight, observe};
+use crate::policy::LinkByEmail;
+
+/// Its row.
+pub(super) enum Found {
+    /// A new one.
+    Imported,
+    /// One that was there.
+    Linked,
+    /// One whose push is under way, or newer than the copy: it is read again later.
+    PutAside,
+    None(Reason),
+    /// It wants none.
+    Ignored,
+}
+
+/// Links it, or makes a row of it, or notes why it can have none.
+///
+/// # Errors
+/// [`write::Error::EmailTaken`] if it was linked, or the row that matched has changed, meanwhile: roll back
+/// and start again.
+pub(super) async fn find_a_row(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    drift: &Drift,
+    now: DateTime<Utc>,
+) -> Result<Found, write::Error> {
+    let copy = &drift.copy;
+    if copy.deleted || copy.detached {
+        unmatched::forget(tx, &copy.stripe_id).await?;
+        return Ok(Found::Ignored);
+    }
+    if let Some(id) = copy.customer_id
+        && customer::find(tx, id).await?.is_some()
+    {
+        let link = stripe_link::lock_or_create(tx, id, now).await?;
+        return adopt(engine, tx, (&link, false), drift, now).await;
+    }
+    let Some(text) = &copy.fields.email else {
+        return no_row(tx, copy, (Reason::NoEmail, None), now).await;
+    };
+    let Ok(email) = Email::parse(text) else {
+        return no_row(tx, copy, (Reason::InvalidEmail, None), now).await;
+    };
+    if let Some(row) = customer::find_living_by_email_key(tx, email.key()).await? {
+        let link = stripe_link::lock_or_create(tx, row.id, now).await?;
+        return adopt(engine, tx, (&link, true), drift, now).await;
+    }
+    import(tx, copy, &email, (drift.read_at, now)).await?;
+    Ok(Found::Imported)
+}
+
+/// Links a customer to the row that its metadata names, or else the one that has its e-mail.
+async fn adopt(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    (link, by_email): (&stripe_link::Model, bool),
+    drift: &Drift,
+    now: DateTime<Utc>,
+) -> Result<Found, write::Error> {
+    let copy = &drift.copy;
+    if link.stripe_id.as_ref() == Some(&copy.stripe_id) {
+        // A push has linked it while we waited for the lock: start anew.
+        return Err(write::Error::EmailTaken);
+    }
+    if link.stripe_id.is_some() {
+        let reason = if by_email {
+            Reason::EmailTaken
+        } else {
+            Reason::Duplicate
+        };
+        return no_row(tx, copy, (reason, Some(link.customer_id)), now).await;
+    }
+    // A create in doubt looks for its own customer first, and then for one with the same e-mail.
+    let is_in_doubt = by_email && link.request_body.is_some();
+    if is_in_doubt || !counts(link, drift.read_at, now) {
+        put_aside(tx, link, now).await?;
+        return Ok(Found::PutAside);
+    }
+    if by_email && engine.policy.link_by_email == LinkByEmail::Review {
+        return no_row(tx, copy, (Reason::Review, Some(link.customer_id)), now).await;
+    }
+    let Some(row) = customer::lock(tx, link.customer_id).await? else {
+        return Ok(Found::Ignored);
+    };
+    if by_email && !has_email_of(&row, copy) {
+        // It was given up while we waited for the lock: start anew.
+        return Err(write::Error::EmailTaken);
+    }
+    let mut adopted = link.clone().into_active_model();
+    adopted.stripe_id = Set(Some(copy.stripe_id.clone()));
+    if !by_email {
+        let in_doubt = Frozen::of(link).unwrap_or_default();
+        adopted.pushed_rev = Set(copy.stamp.as_ref().map_or(0, |stamp| stamp.rev));
+        adopted.base = Set(Some(base_of_ours(&in_doubt, copy)));
+        // If a create was in doubt, this is what it made.
+        adopted.end_request();
+        adopted.attempts = Set(0);
+    }
+    if row.is_deleted() {
+        // What our tombstone had left behind is deleted, or let go of, by the push that this asks for.
+        adopted.synced_rev = Set(link.synced_rev.min(row.rev - 1));
+        adopted.next_attempt_at = Set(Some(now));
+    }
+    adopted.store(tx, now).await?;
+    unmatched::forget(tx, &copy.stripe_id).await?;
+    let link = stripe_link::lock_or_create(tx, link.customer_id, now).await?;
+    let sight = Sight {
+        copy,
+        read_at: Some(drift.read_at),
+        must_stamp: by_email,
+    };
+    observe(tx, &engine.policy, (&row, &link), sight, now).await?;
+    Ok(Found::Linked)
+}
+
+/// Whether the row lives and has the copy's e-mail.
+fn has_email_of(row: &customer::Model, copy: &StripeCopy) -> bool {
+    let email = Email::parse(copy.fields.email.as_deref().unwrap_or_default());
+    !row.is_deleted() && email.is_ok_and(|email| email.key() == row.email_key)
+}
+
+/// Makes a row of a customer that only Stripe had. Both sides agree on it, so nothing is pushed.
+async fn import(
+    tx: &DatabaseTransaction,
+    copy: &StripeCopy,
+    email: &Email,
+    (read_at, now): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<(), write::Error> {
+    let row = customer::Model {
+        id: Uuid::now_v7(),
+        email: email.as_given().to_owned(),
+        email_key: email.key().to_owned(),
+        name: copy.fields.name.clone(),
+        phone: copy.fields.phone.clone(),
+        description: copy.fields.description.clone(),
+        rev: 1,
+        deleted_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    write::insert(tx, &row).await?;
+    let mut link = stripe_link::lock_or_create(tx, row.id, now)
+        .await?
+        .into_active_model();
+    link.stripe_id = Set(Some(copy.stripe_id.clone()));
+    link.base = Set(Some(row.fields()));
+    link.synced_rev = Set(1);
+    link.observed_at = Set(Some(read_at));
+    link.store(tx, now).await?;
+    unmatched::forget(tx, &copy.stripe_id).await?;
+    Ok(())
+}
+
+/// Notes a customer that cannot become a row; nothing is written if that is known already.
+async fn no_row(
+    tx: &DatabaseTransaction,
+    copy: &StripeCopy,
+    (reason, customer_id): (Reason, Option<Uuid>),
+    now: DateTime<Utc>,
+) -> Result<Found, write::Error> {
+    let known = unmatched::Entity::find_by_id(&copy.stripe_id)
+        .one(tx)
+        .await?;
+    let is_known = known.is_some_and(|known| {
+        known.reason == reason
+            && known.customer_id == customer_id
+            && known.email == copy.fields.email
+    });
+    if !is_known {
+        let entry = unmatched::ActiveModel {
+            stripe_id: Set(copy.stripe_id.clone()),
+            reason: Set(reason),
+            email: Set(copy.fields.email.clone()),
+            customer_id: Set(customer_id),
+            created_at: Set(now),
+        };
+        let latest = OnConflict::column(unmatched::Column::StripeId)
+            .update_columns([
+                unmatched::Column::Reason,
+                unmatched::Column::Email,
+                unmatched::Column::CustomerId,
+            ])
+            .to_owned();
+        unmatched::Entity::insert(entry)
+            .on_conflict(latest)
+            .exec_without_returning(tx)
+            .await?;
+    }
+    Ok(Found::None(reason))
+}

@@ -1,0 +1,22 @@
+//! Broker to Stripe, and back: the upsync pushes what the database holds, the downsync brings home what
+//! was changed in Stripe.
+//!
+//! [`start`] is the one public way to run it; the steps below are public so that tests can call them.
+
+pub mod config;
+pub mod downsync;
+pub mod engine;
+mod frozen;
+mod lane;
+pub mod observe;
+pub mod outcome;
+mod patience;
+pub mod policy;
+pub mod purge;
+pub mod stripe;
+pub mod upsync;
+mod worker;
+
+pub use config::Config;
+pub use lane::LaneState;
+pub use worker::{Worker, start};

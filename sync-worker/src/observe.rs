@@ -1,0 +1,307 @@
+//! What a copy of Stripe's means for our row and its link. Pure: the one place where a value that
+//! came from Stripe is judged, whether a scan read it or the answer to a push showed it.
+//!
+//! The caller holds both locks and has checked the fence: the copy is newer than all that is known.
+
+use entity::conflict;
+use entity::email::Email;
+use entity::fields::Fields;
+use entity::merge::{Clash, Merged, Owner, Owners, merge};
+use entity::message::StripeCopy;
+use entity::stripe_link::{self, Parked};
+
+use crate::frozen::Frozen;
+use crate::policy::OnDelete;
+
+pub mod store;
+
+/// What is to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Both sides agree already; nothing is written.
+    Nothing,
+    /// Store the merge.
+    Merge(Box<Merge>),
+    /// The customer is gone from Stripe; make the row a tombstone.
+    Bury,
+    /// The customer is gone from Stripe; keep the row and cut the link.
+    Detach,
+    /// The customer is gone from Stripe and so is the row: nothing is left to do.
+    Settle,
+    /// A person has to look: nothing is taken.
+    Park(Park),
+}
+
+/// Why a row waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Park {
+    /// Edited here and deleted in Stripe. Sending the edit would create a second customer.
+    DeletedInStripe,
+    /// Stripe's customer has lost its e-mail, which a row cannot be without.
+    EmailRemovedInStripe,
+    /// Stripe's customer has an e-mail that a row cannot have.
+    EmailInvalidInStripe,
+    /// Stripe's customer has the e-mail of another row.
+    EmailTaken,
+}
+
+impl Park {
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::DeletedInStripe => "deleted_in_stripe",
+            Self::EmailRemovedInStripe => "email_removed_in_stripe",
+            Self::EmailInvalidInStripe => "email_invalid_in_stripe",
+            Self::EmailTaken => "email_taken",
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn next_step(self) -> &'static str {
+        match self {
+            Self::DeletedInStripe => {
+                "the customer was edited here and deleted in Stripe; delete it here too, or create it anew"
+            }
+            Self::EmailRemovedInStripe => "give the customer an e-mail on either side",
+            Self::EmailInvalidInStripe => "correct the e-mail in Stripe, or change it here",
+            Self::EmailTaken => {
+                "another customer has this e-mail; change it on one of the two, in Stripe or here"
+            }
+        }
+    }
+}
+
+impl Park {
+    /// The record of it at a rev.
+    pub fn at(self, rev: i64) -> Parked {
+        Parked {
+            reason: self.reason().to_owned(),
+            detail: self.next_step().to_owned(),
+            rev,
+            request_id: None,
+        }
+    }
+}
+
+/// The new state of row and link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merge {
+    pub row: Fields,
+    pub base: Fields,
+    pub clashes: Vec<Clash>,
+    /// The row equals the base, but for fields that wait for a decision: nothing is left to push.
+    pub is_settled: bool,
+    /// The e-mail could not be taken; the other fields were.
+    pub park: Option<Park>,
+    /// The newest of our writes that Stripe is known to have.
+    pub pushed_rev: i64,
+    /// The copy shows that the request in doubt was executed.
+    pub ends_doubt: bool,
+}
+
+/// What is known on our side when a copy arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub row: &'a Fields,
+    pub is_deleted: bool,
+    pub rev: i64,
+    pub link: &'a stripe_link::Model,
+    /// The conflicts that wait for a person's decision already.
+    pub open: &'a [conflict::Model],
+    /// Another living row has the copy's e-mail.
+    pub email_is_taken: bool,
+    /// The two were linked by their e-mail only: push once more, so that Stripe's side names our row.
+    pub must_stamp: bool,
+}
+
+/// Judges one copy.
+pub fn judge(known: Known<'_>, copy: &StripeCopy, owners: &Owners, on_delete: OnDelete) -> Verdict {
+    if copy.deleted {
+        return judge_deleted(known, on_delete);
+    }
+    // The tombstone wins over any copy: the deletion is on its way, or the link is cut.
+    if known.is_deleted || known.link.detached_at.is_some() {
+        return Verdict::Nothing;
+    }
+    let own = own_writes(known, copy);
+    let (merged, park) = merge_usable(known, &own.base, &copy.fields, owners);
+    let is_settled = is_settled(&merged) && !known.must_stamp;
+    let asks_for_nothing = known.link.base.as_ref() == Some(&merged.base)
+        && *known.row == merged.row
+        && are_recorded(&merged.clashes, known.open)
+        && match park {
+            Some(park) => is_parked_for(known, park),
+            None => !is_parked_by_copy(known.link),
+        }
+        && is_settled == (known.link.synced_rev >= known.rev)
+        && own.pushed_rev == known.link.pushed_rev
+        && !own.ends_doubt;
+    if asks_for_nothing {
+        return Verdict::Nothing;
+    }
+    Verdict::Merge(Box::new(Merge {
+        is_settled,
+        park,
+        row: merged.row,
+        base: merged.base,
+        clashes: merged.clashes,
+        pushed_rev: own.pushed_rev,
+        ends_doubt: own.ends_doubt,
+    }))
+}
+
+fn judge_deleted(known: Known<'_>, on_delete: OnDelete) -> Verdict {
+    let has_edit_waiting = known.link.synced_rev < known.rev;
+    if known.link.detached_at.is_some() {
+        return Verdict::Nothing;
+    }
+    if known.is_deleted {
+        return if has_edit_waiting {
+            Verdict::Settle
+        } else {
+            Verdict::Nothing
+        };
+    }
+    if has_edit_waiting {
+        return if is_parked_for(known, Park::DeletedInStripe) {
+            Verdict::Nothing
+        } else {
+            Verdict::Park(Park::DeletedInStripe)
+        };
+    }
+    match on_delete {
+        OnDelete::Delete => Verdict::Bury,
+        OnDelete::Detach => Verdict::Detach,
+    }
+}
+
+/// The base of a customer that names our row, when the link to it was not known: what our last write
+/// to it sent, as far as that can still be told. The rest was never agreed on, so it is united.
+pub(crate) fn base_of_ours(in_doubt: &Frozen, copy: &StripeCopy) -> Fields {
+    let mut base = Fields::default();
+    let Some(stamp) = &copy.stamp else {
+        return base;
+    };
+    let sent = if in_doubt.stamp.as_ref() == Some(stamp) {
+        &in_doubt.fields
+    } else if stamp.fits(&copy.fields) {
+        &copy.fields
+    } else {
+        return base;
+    };
+    for field in &stamp.sent {
+        base.set(*field, sent.get(*field).map(str::to_owned));
+    }
+    base
+}
+
+/// What a copy tells of our own writes.
+struct OwnWrites {
+    /// The base to merge with: what a write of ours has sent is no edit of anybody's.
+    base: Fields,
+    pushed_rev: i64,
+    ends_doubt: bool,
+}
+
+/// Only we write the stamp, and each push raises it. So the stamp of the request in doubt says that this
+/// one was executed, whatever a person has made of the customer since. Any other that Stripe has not
+/// acknowledged as our last is that of a write whose outcome was unknown: an earlier one that has landed
+/// after a newer one, or one that landed before its second attempt was given up. For the fields that it
+/// sent Stripe's value becomes the base, and so ours is pushed again. A person's edit on top of it no
+/// longer fits the digest.
+///
+/// A stamp above the row's rev is of a database that was since restored from a backup: what it says has
+/// been lost here, and comes home like an edit.
+fn own_writes(known: Known<'_>, copy: &StripeCopy) -> OwnWrites {
+    let link = known.link;
+    let mut own = OwnWrites {
+        base: link.base_or_empty(),
+        pushed_rev: link.pushed_rev,
+        ends_doubt: false,
+    };
+    // A stamp beside another row's id is another row's, or a person's.
+    let names_row = copy.customer_id == Some(link.customer_id);
+    let Some(stamp) = copy.stamp.as_ref().filter(|_| names_row) else {
+        return own;
+    };
+    own.pushed_rev = link.pushed_rev.max(stamp.rev);
+    let in_doubt = Frozen::of(link).filter(|frozen| frozen.stamp.as_ref() == Some(stamp));
+    let is_unacknowledged = stamp.rev != link.pushed_rev && stamp.rev <= known.rev;
+    let sent = match &in_doubt {
+        Some(frozen) => &frozen.fields,
+        None if is_unacknowledged && stamp.fits(&copy.fields) => &copy.fields,
+        None => return own,
+    };
+    for field in &stamp.sent {
+        own.base.set(*field, sent.get(*field).map(str::to_owned));
+    }
+    own.ends_doubt = in_doubt.is_some();
+    own
+}
+
+/// Merges. An e-mail of Stripe's that the row cannot take stays where it is; the other fields are taken.
+fn merge_usable(
+    known: Known<'_>,
+    base: &Fields,
+    theirs: &Fields,
+    owners: &Owners,
+) -> (Merged, Option<Park>) {
+    let merged = merge(base, known.row, theirs, owners);
+    if merged.row.email == known.row.email {
+        return (merged, None);
+    }
+    let Some(park) = unusable_email(known, theirs) else {
+        return (merged, None);
+    };
+    let mut usable = theirs.clone();
+    usable.email.clone_from(&base.email);
+    (merge(base, known.row, &usable, owners), Some(park))
+}
+
+fn unusable_email(known: Known<'_>, theirs: &Fields) -> Option<Park> {
+    match &theirs.email {
+        None => Some(Park::EmailRemovedInStripe),
+        Some(text) => match Email::parse(text) {
+            Err(_) => Some(Park::EmailInvalidInStripe),
+            Ok(_) if known.email_is_taken => Some(Park::EmailTaken),
+            Ok(_) => None,
+        },
+    }
+}
+
+fn is_settled(merged: &Merged) -> bool {
+    merged.row.differing(&merged.base).into_iter().all(|field| {
+        merged
+            .clashes
+            .iter()
+            .any(|clash| clash.field == field && clash.winner == Owner::Manual)
+    })
+}
+
+/// Whether the open conflicts are these clashes and no others, with the latest values.
+fn are_recorded(clashes: &[Clash], open: &[conflict::Model]) -> bool {
+    clashes.len() == open.len()
+        && clashes.iter().all(|clash| {
+            clash.winner == Owner::Manual
+                && open.iter().any(|known| {
+                    known.field == clash.field.as_str()
+                        && known.database_value == clash.database
+                        && known.stripe_value == clash.stripe
+                })
+        })
+}
+
+/// Whether the link is parked for something that a copy of Stripe's showed, and another copy ends.
+pub fn is_parked_by_copy(link: &stripe_link::Model) -> bool {
+    [
+        Park::EmailRemovedInStripe,
+        Park::EmailInvalidInStripe,
+        Park::EmailTaken,
+    ]
+    .iter()
+    .any(|park| link.parked_reason.as_deref() == Some(park.reason()))
+}
+
+fn is_parked_for(known: Known<'_>, park: Park) -> bool {
+    known.link.parked_reason.as_deref() == Some(park.reason())
+        && known.link.parked_rev == Some(known.rev)
+}

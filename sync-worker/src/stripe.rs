@@ -1,0 +1,285 @@
+//! Stripe's API as far as customers need it: one request a call, sent once, its answer read leniently.
+//!
+//! Method, path, query and body are those of async-stripe's typed requests. The transport and the reading
+//! of answers are our own: async-stripe's opens a connection for each request, drops the headers
+//! that tell what happened, and loses an answer for one missing member. When to try again, and with
+//! which key, is [`crate::outcome`]'s to say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use entity::message::StripeCopy;
+use platform::config::Secret;
+use reqwest::Url;
+use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
+use stripe_core::customer::{CreateCustomer, DeleteCustomer, RetrieveCustomer, UpdateCustomer};
+
+use answer::Unreadable;
+use limiter::Limiter;
+use transport::{Call, Transport};
+
+pub use body::{create_body, detach_body, update_body};
+pub use failure::{Details, Failure, FailureKind};
+pub use limiter::Lane;
+pub use page::{EVENT_TYPES, Event, EventPage, LARGEST_PAGE, ListPage, Page};
+
+mod answer;
+mod body;
+mod failure;
+mod limiter;
+mod page;
+mod transport;
+mod typed;
+
+/// Stripe itself.
+pub const API_BASE: &str = "https://api.stripe.com";
+
+/// A client of one account. Clones share its connections and its rate.
+#[derive(Clone)]
+pub struct Stripe {
+    transport: Arc<Transport>,
+    /// What the key's prefix says.
+    livemode: Option<bool>,
+}
+
+/// What a client is made of.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `sk_…` or `rk_…`. A restricted key needs Customers: write and Events: read.
+    pub secret_key: Secret,
+    /// [`API_BASE`] or another server that speaks Stripe's API.
+    pub api_base: String,
+    /// For one request, from its sending to the end of its answer; waiting for a turn is not counted.
+    pub timeout: Duration,
+    /// Requests a second, of all lanes together.
+    pub rate: f64,
+    /// Requests at once after a pause.
+    pub burst: u32,
+}
+
+impl Options {
+    /// The defaults: 30 seconds, and a rate that stays below the 25 a second which Stripe grants a
+    /// sandbox, and one endpoint of a live account.
+    pub fn new(secret_key: Secret, api_base: impl Into<String>) -> Self {
+        Self {
+            secret_key,
+            api_base: api_base.into(),
+            timeout: Duration::from_secs(30),
+            rate: 20.0,
+            burst: 5,
+        }
+    }
+}
+
+/// A successful answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply<T> {
+    pub value: T,
+    /// Names the request in Stripe's own logs.
+    pub request_id: Option<String>,
+    /// An earlier request with the same key did this, and Stripe repeated its answer: the value is
+    /// as it was then.
+    pub replayed: bool,
+}
+
+/// Whom the key belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub id: String,
+    /// From the answer, else from the key's prefix.
+    pub livemode: Option<bool>,
+}
+
+impl Stripe {
+    /// A client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the base is no http(s) url, the rate is not above zero, or a live key would travel
+    /// unencrypted. No error quotes the key.
+    pub fn new(options: Options) -> anyhow::Result<Self> {
+        let base = Url::parse(&options.api_base).context("reading the url of stripe's api")?;
+        ensure!(
+            matches!(base.scheme(), "http" | "https") && base.has_host() && base.query().is_none(),
+            "the url of stripe's api must begin with https:// or http:// and have no query"
+        );
+        ensure!(
+            options.rate.is_finite() && options.rate > 0.0,
+            "the rate of requests to stripe must be above zero"
+        );
+        let livemode = livemode(options.secret_key.expose());
+        ensure!(
+            livemode != Some(true) || base.scheme() == "https" || transport::is_loopback(&base),
+            "a live key is not sent unencrypted: the url of stripe's api must begin with https://"
+        );
+        let limiter = Limiter::new(options.rate, options.burst);
+        let transport = Transport::new(&base, options.secret_key, options.timeout, limiter)?;
+        Ok(Self {
+            transport: Arc::new(transport),
+            livemode,
+        })
+    }
+
+    /// Creates a customer from a [`create_body`]. The same key and body never make two within 24 hours.
+    pub async fn create(
+        &self,
+        lane: Lane,
+        body: &str,
+        key: &str,
+    ) -> Result<Reply<StripeCopy>, Failure> {
+        let call = Call {
+            operation: "create",
+            lane,
+            request: with_body(CreateCustomer::new().build(), body),
+            key: Some(key),
+        };
+        self.ask(call, answer::customer).await
+    }
+
+    /// Changes a customer by an [`update_body`] or the [`detach_body`].
+    pub async fn update(
+        &self,
+        lane: Lane,
+        stripe_id: &str,
+        body: &str,
+        key: &str,
+    ) -> Result<Reply<StripeCopy>, Failure> {
+        let request = UpdateCustomer::new(path_segment(stripe_id)?).build();
+        let call = Call {
+            operation: "update",
+            lane,
+            request: with_body(request, body),
+            key: Some(key),
+        };
+        self.ask(call, |object| answer::customer_with_id(object, stripe_id))
+            .await
+    }
+
+    /// Deletes a customer for good, and ends its subscriptions. Stripe has no use for a key here.
+    pub async fn delete(&self, lane: Lane, stripe_id: &str) -> Result<Reply<()>, Failure> {
+        let call = Call {
+            operation: "delete",
+            lane,
+            request: DeleteCustomer::new(path_segment(stripe_id)?).build(),
+            key: None,
+        };
+        self.ask(call, |object| answer::deleted(object, stripe_id))
+            .await
+    }
+
+    /// Reads a customer. Of a deleted one the copy says so; an unknown one is a failure (404).
+    pub async fn retrieve(
+        &self,
+        lane: Lane,
+        stripe_id: &str,
+    ) -> Result<Reply<StripeCopy>, Failure> {
+        let call = Call {
+            operation: "retrieve",
+            lane,
+            request: RetrieveCustomer::new(path_segment(stripe_id)?).build(),
+            key: None,
+        };
+        self.ask(call, |object| answer::customer_with_id(object, stripe_id))
+            .await
+    }
+
+    /// Reads a page of customers: all of it, or none.
+    pub async fn list(
+        &self,
+        lane: Lane,
+        page: &ListPage,
+    ) -> Result<Reply<Page<StripeCopy>>, Failure> {
+        let call = Call {
+            operation: "list",
+            lane,
+            request: page.request().build(),
+            key: None,
+        };
+        self.ask(call, answer::customers).await
+    }
+
+    /// Reads a page of events: all of it, or none.
+    pub async fn events(
+        &self,
+        lane: Lane,
+        page: &EventPage,
+    ) -> Result<Reply<Page<Event>>, Failure> {
+        let call = Call {
+            operation: "events",
+            lane,
+            request: page.request().build(),
+            key: None,
+        };
+        self.ask(call, answer::events).await
+    }
+
+    /// Reads whose account this is. A restricted key may lack the permission for it (403) and be
+    /// good for everything else.
+    pub async fn account(&self, lane: Lane) -> Result<Reply<Account>, Failure> {
+        let call = Call {
+            operation: "account",
+            lane,
+            // Its typed request would bring another generated crate for one path.
+            request: RequestBuilder::new(StripeMethod::Get, "/account"),
+            key: None,
+        };
+        let read = |object: &_| {
+            let (id, livemode) = answer::account(object)?;
+            let livemode = livemode.or(self.livemode);
+            Ok(Account { id, livemode })
+        };
+        self.ask(call, read).await
+    }
+
+    /// Whether the key is one for live mode; `None` if it does not say.
+    pub fn livemode(&self) -> Option<bool> {
+        self.livemode
+    }
+
+    /// Divides the rate between `workers` processes that use the same account.
+    pub fn set_share(&self, workers: u32) {
+        self.transport.limiter.set_share(workers);
+    }
+
+    async fn ask<T>(
+        &self,
+        call: Call<'_>,
+        read: impl FnOnce(&serde_json::Map<String, serde_json::Value>) -> Result<T, Unreadable>,
+    ) -> Result<Reply<T>, Failure> {
+        let answer = self.transport.send(call).await?;
+        let value = answer::object(&answer.body).and_then(|object| read(&object));
+        match value {
+            Ok(value) => Ok(Reply {
+                value,
+                request_id: answer.request_id,
+                replayed: answer.replayed,
+            }),
+            Err(Unreadable(reason)) => Err(answer.unparsed(reason)),
+        }
+    }
+}
+
+fn with_body(mut request: RequestBuilder, body: &str) -> RequestBuilder {
+    request.body = Some(body.to_owned());
+    request
+}
+
+/// The id as a part of a path. Without the check a bad id would reach another endpoint: none at all
+/// would make a list of a retrieve.
+fn path_segment(stripe_id: &str) -> Result<String, Failure> {
+    if answer::is_id(stripe_id) {
+        Ok(form_urlencoded::byte_serialize(stripe_id.as_bytes()).collect())
+    } else {
+        let what = "an id that no stripe customer has";
+        Err(Failure::new(FailureKind::Unsendable, what))
+    }
+}
+
+fn livemode(key: &str) -> Option<bool> {
+    let (_, rest) = key.split_once('_')?;
+    if rest.starts_with("live_") {
+        Some(true)
+    } else {
+        rest.starts_with("test_").then_some(false)
+    }
+}

@@ -1,0 +1,56 @@
+//! To Stripe: a message says "look at this customer", and what the row holds now is pushed.
+//!
+//! begin (what to send is decided and written down) → send (no transaction open) → finish (the
+//! outcome is written down). Every step can be cut: whoever comes next goes on from what is written.
+
+use uuid::Uuid;
+
+use crate::engine::Engine;
+
+mod agreement;
+pub mod begin;
+pub mod consume;
+pub mod due;
+mod failed;
+pub mod finish;
+pub mod missed;
+pub mod plan;
+pub mod send;
+
+pub use begin::Begun;
+pub(crate) use failed::is_missing;
+pub use finish::Pushed;
+
+/// More rounds than a customer edited at full speed needs; then the rest waits for its next message.
+const ROUNDS: usize = 10;
+
+/// Pushes one customer until Stripe holds what the row holds, or it has to wait.
+///
+/// Returns `None` when there was nothing to send.
+///
+/// # Errors
+/// The database is away, or a unique value was taken meanwhile. Whatever was begun is repeated.
+pub async fn push(
+    engine: &Engine,
+    customer_id: Uuid,
+) -> Result<Option<Pushed>, entity::write::Error> {
+    let mut last = None;
+    for _ in 0..ROUNDS {
+        let push = match begin::begin(engine, customer_id).await? {
+            Begun::Nothing(plan) => {
+                tracing::debug!(customer.id = %customer_id, ?plan, "nothing to push");
+                return Ok(last);
+            }
+            Begun::Push(push) => push,
+        };
+        let sent = send::send(engine, &push).await?;
+        let pushed = finish::finish(engine, &push, sent).await?;
+        metrics::counter!("upsync_pushes_total", "result" => pushed.as_str()).increment(1);
+        tracing::debug!(customer.id = %customer_id, rev = push.rev, ?pushed, "pushed");
+        last = Some(pushed);
+        if pushed != Pushed::Again {
+            return Ok(last);
+        }
+    }
+    Ok(last)
+}

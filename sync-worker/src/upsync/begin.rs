@@ -1,0 +1,227 @@
+//! The start of a push: under the link's lock it is decided what to send, and written down that it is
+//! being sent. Nothing is sent before that is committed, so whoever comes after a crash knows.
+
+use chrono::{DateTime, Utc};
+use entity::fields::{Field, Fields, Stamp};
+use entity::{customer, stripe_link};
+use sea_orm::ActiveValue::Set;
+use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
+use uuid::Uuid;
+
+use super::plan::{Plan, is_late, key_is_alive, plan};
+use crate::engine::{Engine, PUSH_EXPIRY};
+use crate::observe::is_parked_by_copy;
+use crate::observe::store::held_fields;
+use crate::stripe;
+
+/// A push that has begun. Only it may write its outcome, by its token.
+#[derive(Clone, Debug)]
+pub struct Push {
+    pub customer_id: Uuid,
+    pub token: Uuid,
+    pub rev: i64,
+    pub is_deleted: bool,
+    /// The row's values at that rev.
+    pub fields: Fields,
+    /// An earlier request is in doubt: whatever becomes of this one, Stripe may hold what that one sent.
+    pub in_doubt: bool,
+    pub request: Request,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    Create {
+        body: String,
+        key: String,
+        /// The key was used before. Then the answer says whether the first attempt was executed.
+        is_retry: bool,
+    },
+    Update {
+        stripe_id: String,
+        sent: Vec<Field>,
+        body: String,
+        key: String,
+        /// The base, if it may be out of date: then Stripe is looked at before it is written to.
+        look_first: Option<Fields>,
+    },
+    Delete {
+        stripe_id: String,
+    },
+    Detach {
+        stripe_id: String,
+        body: String,
+        key: String,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub enum Begun {
+    /// There is nothing to send, or not now.
+    Nothing(Plan),
+    Push(Box<Push>),
+}
+
+/// Begins a push of the customer as it is now, if it asks for one.
+pub async fn begin(engine: &Engine, customer_id: Uuid) -> Result<Begun, DbErr> {
+    let tx = engine.begin().await?;
+    let now = engine.now(&tx).await?;
+    let Some(link) = lock_link(&tx, customer_id, now).await? else {
+        return Ok(Begun::Nothing(Plan::Nothing));
+    };
+    // Read under the lock: what was committed while we waited for it counts.
+    let Some(row) = customer::find(&tx, customer_id).await? else {
+        return Ok(Begun::Nothing(Plan::Nothing));
+    };
+    let held = held_fields(&tx, customer_id).await?;
+    let plan = plan(&row, &link, &held, engine.policy.on_database_delete, now);
+    let begun = match &plan {
+        Plan::Busy => Begun::Nothing(plan),
+        Plan::Nothing | Plan::Parked => {
+            // Nobody needs to look again by itself.
+            let mut idle = link.clone().into_active_model();
+            if link.next_attempt_at.is_some() {
+                idle.next_attempt_at = Set(None);
+            }
+            idle.store(&tx, now).await?;
+            Begun::Nothing(plan)
+        }
+        Plan::Settle => {
+            settle(&row, &link).store(&tx, now).await?;
+            Begun::Nothing(plan)
+        }
+        Plan::Create | Plan::Update(_) | Plan::Delete | Plan::Detach => {
+            let push = record(&tx, &row, &link, plan, now).await?;
+            Begun::Push(Box::new(push))
+        }
+    };
+    tx.commit().await?;
+    Ok(begun)
+}
+
+/// The link, locked; none for a customer whose tombstone was purged, because then the message is older
+/// than any that can matter.
+async fn lock_link(
+    tx: &DatabaseTransaction,
+    customer_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Option<stripe_link::Model>, DbErr> {
+    if let Some(link) = stripe_link::lock(tx, customer_id).await? {
+        return Ok(Some(link));
+    }
+    if customer::find(tx, customer_id).await?.is_none() {
+        return Ok(None);
+    }
+    let link = stripe_link::lock_or_create(tx, customer_id, now).await?;
+    Ok(Some(link))
+}
+
+fn settle(row: &customer::Model, link: &stripe_link::Model) -> stripe_link::ActiveModel {
+    let mut settled = link.clone().into_active_model();
+    settled.end_push();
+    settled.end_request();
+    settled.synced_rev = Set(row.rev);
+    if link.parked_reason.is_some() && !is_parked_by_copy(link) {
+        settled.unpark();
+    }
+    settled
+}
+
+async fn record(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    link: &stripe_link::Model,
+    plan: Plan,
+    now: DateTime<Utc>,
+) -> Result<Push, DbErr> {
+    let is_retry = key_is_alive(link, now);
+    let key = match link.request_key {
+        Some(key) if is_retry => key,
+        _ => Uuid::new_v4(),
+    };
+    let token = Uuid::new_v4();
+    let look_first = is_late(row, link, now).then(|| link.base_or_empty());
+    let request = request(row, link, plan, (key, is_retry), look_first);
+    let mut begun = link.clone().into_active_model();
+    begun.push_rev = Set(Some(row.rev));
+    begun.push_token = Set(Some(token));
+    begun.push_started_at = Set(Some(now));
+    // Looked at again by then if this process dies.
+    begun.next_attempt_at = Set(Some(now + PUSH_EXPIRY));
+    if !is_retry {
+        begun.request_key = Set(Some(key));
+        begun.request_started_at = Set(Some(now));
+    }
+    if let Request::Create { body, .. } | Request::Update { body, .. } = &request {
+        begun.request_body = Set(Some(body.clone()));
+    }
+    if link.parked_reason.is_some() {
+        begun.unpark();
+    }
+    begun.store(tx, now).await?;
+    Ok(Push {
+        customer_id: row.id,
+        token,
+        rev: row.rev,
+        is_deleted: row.is_deleted(),
+        fields: row.fields(),
+        in_doubt: link.request_body.is_some(),
+        request,
+    })
+}
+
+/// Spells the request. An idempotency key stands for one body: a create keeps the body of its first
+/// attempt until its outcome is known, and the key of an update names the rev and the values that it
+/// sends.
+fn request(
+    row: &customer::Model,
+    link: &stripe_link::Model,
+    plan: Plan,
+    (key, is_retry): (Uuid, bool),
+    look_first: Option<Fields>,
+) -> Request {
+    let stripe_id = link.stripe_id.clone().unwrap_or_default();
+    let fields = row.fields();
+    match plan {
+        Plan::Delete => Request::Delete { stripe_id },
+        Plan::Detach => Request::Detach {
+            stripe_id,
+            body: stripe::detach_body(),
+            key: format!("{key}-detach"),
+        },
+        Plan::Update(sent) => {
+            let stamp = Stamp::of(row.rev, &fields, &sent);
+            let changes: Vec<_> = sent
+                .iter()
+                .map(|field| (*field, fields.get(*field).map(str::to_owned)))
+                .collect();
+            Request::Update {
+                stripe_id,
+                body: stripe::update_body(&changes, row.id, &stamp),
+                key: format!("{key}-{stamp}"),
+                sent,
+                look_first,
+            }
+        }
+        _ => {
+            let body = link.request_body.clone().unwrap_or_else(|| {
+                let stamp = Stamp::of(row.rev, &fields, &Field::ALL);
+                stripe::create_body(&fields, row.id, &stamp)
+            });
+            Request::Create {
+                body,
+                key: key.to_string(),
+                is_retry,
+            }
+        }
+    }
+}
+
+impl Request {
+    /// The fields of an update.
+    pub fn sent_fields(&self) -> &[Field] {
+        match self {
+            Self::Update { sent, .. } => sent,
+            Self::Create { .. } | Self::Delete { .. } | Self::Detach { .. } => &[],
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Looks again at the customers that are due: retries, and pushes whose process has died. Retries wait
+//! here, in the database, and not in the broker, so that a slow customer holds up nobody.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use entity::stripe_link::{Column, Entity};
+use futures_util::{StreamExt, stream};
+use platform::backoff::jitter;
+use platform::health::Component;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::consume::CONCURRENCY;
+use super::failed::lane_is_stopped;
+use crate::downsync::state::check_account;
+use crate::engine::Engine;
+use crate::outcome::{Action, Operation, action};
+use crate::stripe::{Failure, Lane, ListPage};
+
+const EVERY: Duration = Duration::from_secs(1);
+const BATCH: u64 = 200;
+
+/// Looks every second until it is told to stop.
+pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> anyhow::Result<()> {
+    while !stop.is_cancelled() {
+        let found_all = match run_once(&engine).await {
+            Ok(found) => {
+                health.ok();
+                found < BATCH
+            }
+            Err(error) => {
+                health.problem(format!("looking for customers that are due: {error}"));
+                true
+            }
+        };
+        if found_all {
+            let _ = tokio::time::timeout(jitter(EVERY), stop.cancelled()).await;
+        }
+    }
+    Ok(())
+}
+
+/// Pushes every customer that is due; returns how many were looked at.
+pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
+    if engine.lane.stopped().is_some() && !probe(engine).await {
+        return Ok(0);
+    }
+    let now = engine.now(&engine.db).await?;
+    let due = due(engine, now).await?;
+    let found = due.len() as u64;
+    stream::iter(due)
+        .for_each_concurrent(CONCURRENCY, |customer_id| async move {
+            if let Err(error) = super::push(engine, customer_id).await {
+                tracing::warn!(customer.id = %customer_id, %error, "pushing a customer that is due");
+            }
+        })
+        .await;
+    Ok(found)
+}
+
+/// Looks whether the key works; resumes the lane if it does.
+async fn probe(engine: &Engine) -> bool {
+    if !engine.lane.is_rested() {
+        return false;
+    }
+    match try_key(engine).await {
+        Ok(()) => {
+            tracing::info!("stripe takes the key; pushes go on");
+            engine.lane.resume();
+            true
+        }
+        Err(error) => {
+            engine.lane.stop(why_stopped(&error));
+            false
+        }
+    }
+}
+
+/// Asks Stripe whose key it is, and for one customer: another account's customers are not ours to make.
+async fn try_key(engine: &Engine) -> anyhow::Result<()> {
+    check_account(engine).await?;
+    let page = ListPage {
+        limit: 1,
+        ..ListPage::default()
+    };
+    let reply = engine.stripe.list(Lane::Upsync, &page).await;
+    reply.context("asking Stripe for one customer")?;
+    Ok(())
+}
+
+fn why_stopped(error: &anyhow::Error) -> String {
+    let Some(failure) = error.downcast_ref::<Failure>() else {
+        return format!("{error:#}");
+    };
+    match action(Operation::Read, failure) {
+        Action::StopLane { reason } => lane_is_stopped(reason, failure),
+        _ => format!("Stripe does not answer ({failure}); pushes wait and go on by themselves"),
+    }
+}
+
+async fn due(engine: &Engine, now: DateTime<Utc>) -> Result<Vec<Uuid>, DbErr> {
+    Entity::find()
+        .select_only()
+        .column(Column::CustomerId)
+        .filter(Column::NextAttemptAt.lte(now))
+        .order_by_asc(Column::NextAttemptAt)
+        .limit(BATCH)
+        .into_tuple()
+        .all(&engine.db)
+        .await
+}
+
+/// Ends the pushes of a process that is known to be dead, so that their customers are looked at now
+/// and not when the pushes expire.
+pub async fn forget_dead_pushes(engine: &Engine) -> Result<(), DbErr> {
+    let now = engine.now(&engine.db).await?;
+    Entity::update_many()
+        .col_expr(Column::PushToken, Expr::value(Option::<Uuid>::None))
+        .col_expr(Column::PushRev, Expr::value(Option::<i64>::None))
+        .col_expr(
+            Column::PushStartedAt,
+            Expr::value(Option::<DateTime<Utc>>::None),
+        )
+        .col_expr(Column::NextAttemptAt, Expr::value(now))
+        .filter(Column::PushToken.is_not_null())
+        .exec(&engine.db)
+        .await?;
+    Ok(())
+}

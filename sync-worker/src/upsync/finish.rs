@@ -1,0 +1,239 @@
+//! The end of a push: its outcome is written down under the link's lock, by the holder of its token
+//! only. If the row has moved on meanwhile, the caller goes round again.
+
+use chrono::{DateTime, Utc};
+use entity::message::StripeCopy;
+use entity::stripe_link::{self, Parked};
+use entity::{customer, unmatched, write};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
+
+use super::agreement::agreement;
+use super::begin::Push;
+use super::failed;
+use super::plan::is_blocked;
+use super::send::{Acked, Sent};
+use crate::engine::Engine;
+use crate::observe::store::{Observed, Sight, observe};
+
+/// What a push came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// Stripe holds what was sent.
+    Done,
+    /// Stripe holds it, or an older customer was found, and the row asks for more.
+    Again,
+    /// Tried again later, by the link's `next_attempt_at`.
+    Later,
+    /// A person has to look.
+    Parked,
+    /// Somebody else finished it, because this push had outlived its token.
+    Superseded,
+}
+
+/// Writes the outcome.
+///
+/// # Errors
+/// [`write::Error::EmailTaken`] if another row took an e-mail that Stripe showed meanwhile; the push
+/// then stays begun and is repeated, with the same key, when it expires.
+pub async fn finish(engine: &Engine, push: &Push, sent: Sent) -> Result<Pushed, write::Error> {
+    let tx = engine.begin().await?;
+    let Some(link) = stripe_link::lock(&tx, push.customer_id).await? else {
+        return Ok(Pushed::Superseded);
+    };
+    if link.push_token != Some(push.token) {
+        return Ok(Pushed::Superseded);
+    }
+    let now = engine.now(&tx).await?;
+    let Some(row) = customer::lock(&tx, push.customer_id).await? else {
+        return Ok(Pushed::Superseded);
+    };
+    let pushed = match sent {
+        Sent::Failed(operation, failure) => {
+            failed::record(engine, (&tx, &link, now), push, (operation, &failure)).await?
+        }
+        Sent::NeedsReview { stripe_id } => {
+            review(&tx, &link, push, stripe_id, now).await?;
+            Pushed::Parked
+        }
+        Sent::Outdated { copy, read_at } | Sent::Gone { copy, read_at } => {
+            looked(engine, (&tx, &row, &link, now), push, (&copy, read_at)).await?
+        }
+        Sent::Acked(acked) => {
+            acknowledged(engine, (&tx, &row, &link, now), push, acked).await?;
+            Pushed::Done
+        }
+    };
+    let pushed = look_again(&tx, push, pushed, now).await?;
+    tx.commit().await?;
+    Ok(pushed)
+}
+
+type Locked<'a> = (
+    &'a DatabaseTransaction,
+    &'a customer::Model,
+    &'a stripe_link::Model,
+    DateTime<Utc>,
+);
+
+/// The row may ask for more than was sent. The message about that may have come during this push and
+/// found it under way; so the link itself asks, in case nobody goes round again.
+async fn look_again(
+    tx: &DatabaseTransaction,
+    push: &Push,
+    pushed: Pushed,
+    now: DateTime<Utc>,
+) -> Result<Pushed, DbErr> {
+    if pushed == Pushed::Later {
+        return Ok(pushed);
+    }
+    let link = locked_again(tx, push).await?;
+    let row = customer::find(tx, push.customer_id).await?;
+    let asks_for_more =
+        row.is_some_and(|row| row.rev > link.synced_rev && !is_blocked(&link, row.rev));
+    if !asks_for_more {
+        return Ok(pushed);
+    }
+    if link.next_attempt_at.is_none() {
+        let mut asking = link.into_active_model();
+        asking.next_attempt_at = Set(Some(now));
+        asking.store(tx, now).await?;
+    }
+    Ok(Pushed::Again)
+}
+
+/// The push came to nothing but a look at the customer, which is judged like any other copy.
+async fn looked(
+    engine: &Engine,
+    (tx, row, link, now): Locked<'_>,
+    push: &Push,
+    (copy, read_at): (&StripeCopy, DateTime<Utc>),
+) -> Result<Pushed, write::Error> {
+    let mut ended = link.clone().into_active_model();
+    ended.end_push();
+    ended.observed_at = Set(Some(read_at));
+    // Nothing was sent this time.
+    if copy.deleted || !push.in_doubt {
+        ended.end_request();
+    }
+    ended.store(tx, now).await?;
+    let sight = Sight {
+        copy,
+        read_at: Some(read_at),
+        must_stamp: false,
+    };
+    let link = stripe_link::lock_or_create(tx, link.customer_id, now).await?;
+    let observed = observe(tx, &engine.policy, (row, &link), sight, now).await?;
+    Ok(match observed {
+        Observed::Parked => Pushed::Parked,
+        _ => Pushed::Done,
+    })
+}
+
+/// Stripe holds what was sent. The answer also shows what else it holds: that is an observation, and
+/// judged like any other copy.
+async fn acknowledged(
+    engine: &Engine,
+    (tx, row, link, now): Locked<'_>,
+    push: &Push,
+    acked: Acked,
+) -> Result<(), write::Error> {
+    let mut done = link.clone().into_active_model();
+    done.end_push();
+    done.end_request();
+    done.unpark();
+    done.attempts = Set(0);
+    done.acked_at = Set(Some(now));
+    let is_adopted = matches!(&acked, Acked::Adopted { .. });
+    let (agreed, shown) = agreement((row, link), push, acked);
+    done.synced_rev = Set(link.synced_rev.max(agreed.rev));
+    if let Some(pushed_rev) = agreed.pushed_rev {
+        done.pushed_rev = Set(pushed_rev);
+    }
+    if let Some(stripe_id) = agreed.stripe_id {
+        if is_adopted {
+            unmatched::forget(tx, &stripe_id).await?;
+        }
+        done.stripe_id = Set(Some(stripe_id));
+    }
+    if agreed.base.is_some() {
+        done.base = Set(agreed.base);
+    }
+    if agreed.is_detached {
+        done.detached_at = Set(Some(now));
+    }
+    if agreed.must_read_again {
+        done.recheck_at = Set(Some(now));
+    }
+    done.store(tx, now).await?;
+    let link = locked_again(tx, push).await?;
+    if let Some(shown) = shown {
+        let sight = Sight {
+            copy: &shown,
+            read_at: None,
+            must_stamp: agreed.by_email,
+        };
+        observe(tx, &engine.policy, (row, &link), sight, now).await?;
+    }
+    Ok(())
+}
+
+async fn review(
+    tx: &DatabaseTransaction,
+    link: &stripe_link::Model,
+    push: &Push,
+    stripe_id: String,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let mut parked = link.clone().into_active_model();
+    parked.end_push();
+    parked.end_request();
+    parked.park(
+        Parked {
+            reason: "link_review".to_owned(),
+            detail: format!(
+                "{stripe_id} has the same e-mail; decide whether the two are one customer"
+            ),
+            rev: push.rev,
+            request_id: None,
+        },
+        now,
+    );
+    parked.store(tx, now).await?;
+    let entry = unmatched::ActiveModel {
+        stripe_id: Set(stripe_id),
+        reason: Set(unmatched::Reason::Review),
+        email: Set(push.fields.email.clone()),
+        customer_id: Set(Some(push.customer_id)),
+        created_at: Set(now),
+    };
+    unmatched::Entity::insert(entry)
+        .on_conflict(
+            OnConflict::column(unmatched::Column::StripeId)
+                .do_nothing()
+                .to_owned(),
+        )
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}
+
+async fn locked_again(tx: &DatabaseTransaction, push: &Push) -> Result<stripe_link::Model, DbErr> {
+    stripe_link::lock(tx, push.customer_id)
+        .await?
+        .ok_or_else(|| DbErr::RecordNotFound(format!("stripe_link of {}", push.customer_id)))
+}
+
+impl Pushed {
+    /// The word for it in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Again => "again",
+            Self::Later => "later",
+            Self::Parked => "parked",
+            Self::Superseded => "superseded",
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The call to Stripe, with no transaction open. It changes nothing on our side.
+
+use chrono::{DateTime, Utc};
+use entity::email::Email;
+use entity::fields::Fields;
+use entity::message::StripeCopy;
+use entity::{customer, stripe_link};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+
+use super::begin::{Push, Request};
+use super::failed::{is_missing, timed_out};
+use crate::engine::{Engine, PUSH_LIMIT};
+use crate::frozen::Frozen;
+use crate::outcome::Operation;
+use crate::policy::LinkByEmail;
+use crate::stripe::{Failure, Lane, ListPage, Reply};
+
+/// What came of the call.
+#[derive(Clone, Debug)]
+pub enum Sent {
+    /// Stripe has what was sent, or what was to be sent is there already.
+    Acked(Acked),
+    /// A customer with the same e-mail is there, and a person is to decide.
+    NeedsReview {
+        stripe_id: String,
+    },
+    /// The customer was edited in Stripe, and nobody has seen it yet: nothing was sent.
+    Outdated {
+        copy: StripeCopy,
+        read_at: DateTime<Utc>,
+    },
+    /// The customer to update is not there any more.
+    Gone {
+        copy: StripeCopy,
+        read_at: DateTime<Utc>,
+    },
+    Failed(Operation, Failure),
+}
+
+#[derive(Clone, Debug)]
+pub enum Acked {
+    Created(Reply<StripeCopy>),
+    Updated(Reply<StripeCopy>),
+    /// The customer was there already. Either its metadata names our row, or only its e-mail does.
+    Adopted {
+        copy: StripeCopy,
+        by_email: bool,
+    },
+    Deleted,
+    Detached,
+    /// The row is deleted and its create was never executed.
+    NothingThere,
+}
+
+/// Sends what was begun; ends within [`PUSH_LIMIT`], as unknown if need be.
+pub async fn send(engine: &Engine, push: &Push) -> Result<Sent, DbErr> {
+    let operation = push.request.operation();
+    match tokio::time::timeout(PUSH_LIMIT, call(engine, push)).await {
+        Ok(sent) => sent,
+        Err(_elapsed) => Ok(Sent::Failed(operation, timed_out())),
+    }
+}
+
+impl Request {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Create { .. } => Operation::Create,
+            Self::Update { .. } | Self::Detach { .. } => Operation::Update,
+            Self::Delete { .. } => Operation::Delete,
+        }
+    }
+}
+
+async fn call(engine: &Engine, push: &Push) -> Result<Sent, DbErr> {
+    let stripe = &engine.stripe;
+    let lane = Lane::Upsync;
+    match &push.request {
+        Request::Create {
+            body,
+            key,
+            is_retry,
+        } => create(engine, push, (body, key), *is_retry).await,
+        Request::Update {
+            stripe_id,
+            body,
+            key,
+            look_first,
+            ..
+        } => update(engine, (stripe_id, body, key), look_first.as_ref()).await,
+        Request::Delete { stripe_id } => match stripe.delete(lane, stripe_id).await {
+            Ok(_) => Ok(Sent::Acked(Acked::Deleted)),
+            Err(failure) if is_missing(&failure) => Ok(Sent::Acked(Acked::Deleted)),
+            Err(failure) => Ok(Sent::Failed(Operation::Delete, failure)),
+        },
+        Request::Detach {
+            stripe_id,
+            body,
+            key,
+        } => match stripe.update(lane, stripe_id, body, key).await {
+            Ok(_) => Ok(Sent::Acked(Acked::Detached)),
+            // What is gone needs no letting go of.
+            Err(failure) if is_missing(&failure) => Ok(Sent::Acked(Acked::Detached)),
+            Err(failure) => Ok(Sent::Failed(Operation::Update, failure)),
+        },
+    }
+}
+
+async fn update(
+    engine: &Engine,
+    (stripe_id, body, key): (&str, &str, &str),
+    look_first: Option<&Fields>,
+) -> Result<Sent, DbErr> {
+    if let Some(base) = look_first {
+        match look(engine, stripe_id).await? {
+            Looked::Living(copy, _) if copy.fields == *base => {}
+            Looked::Living(copy, read_at) => return Ok(Sent::Outdated { copy, read_at }),
+            Looked::Otherwise(sent) => return Ok(sent),
+        }
+    }
+    match engine
+        .stripe
+        .update(Lane::Upsync, stripe_id, body, key)
+        .await
+    {
+        Ok(reply) => Ok(Sent::Acked(Acked::Updated(reply))),
+        // A 404 is no proof of a deletion: it may be another account's key.
+        Err(failure) if is_missing(&failure) => Ok(match look(engine, stripe_id).await? {
+            // It is there after all: the update will be tried again.
+            Looked::Living(..) => Sent::Failed(Operation::Read, timed_out()),
+            Looked::Otherwise(sent) => sent,
+        }),
+        Err(failure) => Ok(Sent::Failed(Operation::Update, failure)),
+    }
+}
+
+enum Looked {
+    Living(StripeCopy, DateTime<Utc>),
+    Otherwise(Sent),
+}
+
+/// Reads the customer. Only `deleted: true` proves a deletion.
+async fn look(engine: &Engine, stripe_id: &str) -> Result<Looked, DbErr> {
+    let read_at = engine.now(&engine.db).await?;
+    Ok(
+        match engine.stripe.retrieve(Lane::Upsync, stripe_id).await {
+            Ok(reply) if reply.value.deleted => Looked::Otherwise(Sent::Gone {
+                copy: reply.value,
+                read_at,
+            }),
+            Ok(reply) => Looked::Living(reply.value, read_at),
+            Err(failure) if is_missing(&failure) => {
+                Looked::Otherwise(Sent::Failed(Operation::Update, failure))
+            }
+            Err(failure) => Looked::Otherwise(Sent::Failed(Operation::Read, failure)),
+        },
+    )
+}
+
+/// Looks before it creates. A customer that names our row is ours, created by an attempt whose answer
+/// was lost; so nothing is created twice even when the idempotency key has expired.
+async fn create(
+    engine: &Engine,
+    push: &Push,
+    (body, key): (&str, &str),
+    is_retry: bool,
+) -> Result<Sent, DbErr> {
+    let copies = match candidates(engine, push, body).await {
+        Ok(copies) => copies,
+        Err(failure) => return Ok(Sent::Failed(Operation::Read, failure)),
+    };
+    let ours = copies
+        .iter()
+        .filter(|copy| copy.customer_id == Some(push.customer_id))
+        .min_by_key(|copy| (copy.created, copy.stripe_id.clone()));
+    if let Some(copy) = ours {
+        return Ok(Sent::Acked(Acked::Adopted {
+            copy: copy.clone(),
+            by_email: false,
+        }));
+    }
+    if push.is_deleted && !is_retry {
+        return Ok(Sent::Acked(Acked::NothingThere));
+    }
+    if !push.is_deleted
+        && let Some(copy) = free_with_same_email(engine, push, copies).await?
+    {
+        return Ok(match engine.policy.link_by_email {
+            LinkByEmail::On => Sent::Acked(Acked::Adopted {
+                copy,
+                by_email: true,
+            }),
+            LinkByEmail::Review => Sent::NeedsReview {
+                stripe_id: copy.stripe_id,
+            },
+        });
+    }
+    Ok(match engine.stripe.create(Lane::Upsync, body, key).await {
+        Ok(reply) => Sent::Acked(Acked::Created(reply)),
+        Err(failure) => Sent::Failed(Operation::Create, failure),
+    })
+}
+
+/// The customers that have the row's e-mail, or the one that the frozen create was sent with. Stripe's
+/// filter minds the case, so both the given and the normal form are asked for where they differ.
+async fn candidates(engine: &Engine, push: &Push, body: &str) -> Result<Vec<StripeCopy>, Failure> {
+    let frozen = Frozen::read(body).fields.email;
+    let mut emails: Vec<String> = Vec::new();
+    for given in [push.fields.email.clone(), frozen].into_iter().flatten() {
+        let key = Email::parse(&given).map(|email| email.key().to_owned());
+        for email in [Some(given), key.ok()].into_iter().flatten() {
+            if !emails.contains(&email) {
+                emails.push(email);
+            }
+        }
+    }
+    let mut copies: Vec<StripeCopy> = Vec::new();
+    for email in emails {
+        let page = ListPage {
+            limit: 100,
+            email: Some(email),
+            ..ListPage::default()
+        };
+        // One page: a hundred customers with one e-mail are beyond what an automatic choice is for.
+        let reply = engine.stripe.list(Lane::Upsync, &page).await?;
+        for copy in reply.value.items {
+            if copies.iter().all(|known| known.stripe_id != copy.stripe_id) {
+                copies.push(copy);
+            }
+        }
+    }
+    Ok(copies)
+}
+
+/// The oldest customer that has the row's e-mail and belongs to no row.
+async fn free_with_same_email(
+    engine: &Engine,
+    push: &Push,
+    copies: Vec<StripeCopy>,
+) -> Result<Option<StripeCopy>, DbErr> {
+    let key = |fields: &Fields| {
+        let email = fields.email.as_deref().unwrap_or_default();
+        Email::parse(email).map(|email| email.key().to_owned()).ok()
+    };
+    let wanted = key(&push.fields);
+    let mut free: Vec<StripeCopy> = Vec::new();
+    for copy in copies {
+        if copy.detached || key(&copy.fields) != wanted {
+            continue;
+        }
+        let names_a_row = match copy.customer_id {
+            Some(id) => customer::find(&engine.db, id).await?.is_some(),
+            None => false,
+        };
+        let is_linked = stripe_link::Entity::find()
+            .filter(stripe_link::Column::StripeId.eq(&copy.stripe_id))
+            .one(&engine.db)
+            .await?
+            .is_some();
+        if !names_a_row && !is_linked {
+            free.push(copy);
+        }
+    }
+    free.sort_by(|a, b| (a.created, &a.stripe_id).cmp(&(b.created, &b.stripe_id)));
+    Ok(free.into_iter().next())
+}

@@ -1,0 +1,83 @@
+//! The tasks of a worker process.
+
+use std::time::Duration;
+
+use platform::broker::Broker;
+use platform::health::Health;
+use platform::supervisor::Supervisor;
+use sea_orm::{DbBackend, DbErr};
+
+use crate::downsync::scan::Intervals;
+use crate::engine::Engine;
+use crate::{downsync, purge, upsync};
+
+/// What a worker needs.
+#[derive(Clone)]
+pub struct Worker {
+    pub engine: Engine,
+    pub broker: Broker,
+    pub intervals: Intervals,
+    pub health: Health,
+}
+
+/// A loop that has not shown itself for so long is stalled. Longer than one request to Stripe may take.
+const STALLED_AFTER: Duration = Duration::from_secs(90);
+
+/// Starts the tasks of a worker. They end when the supervisor stops.
+///
+/// # Errors
+/// The database is away.
+pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), DbErr> {
+    let Worker {
+        engine,
+        broker,
+        intervals,
+        health,
+    } = worker;
+    // SQLite is used by one process only, so a push that is under way now is one that was killed.
+    if engine.db.get_database_backend() == DbBackend::Sqlite {
+        upsync::due::forget_dead_pushes(&engine).await?;
+    }
+    // Nothing is pushed before Stripe has said whose key it is.
+    engine.lane.hold();
+    let component = |name| health.component(name, STALLED_AFTER);
+    let stop = supervisor.stop();
+    supervisor.spawn(
+        "upsync",
+        upsync::consume::run(
+            engine.clone(),
+            broker.clone(),
+            component("upsync"),
+            stop.clone(),
+        ),
+    );
+    supervisor.spawn(
+        "upsync-due",
+        upsync::due::run(engine.clone(), component("upsync-due"), stop.clone()),
+    );
+    supervisor.spawn(
+        "downsync-apply",
+        downsync::consume::run(
+            engine.clone(),
+            broker.clone(),
+            component("downsync-apply"),
+            stop.clone(),
+        ),
+    );
+    supervisor.spawn(
+        "downsync-recheck",
+        downsync::recheck::run(engine.clone(), component("downsync-recheck"), stop.clone()),
+    );
+    supervisor.spawn(
+        "downsync-scan",
+        downsync::scan::run(
+            engine.clone(),
+            broker,
+            intervals,
+            health.component("downsync-scan", intervals.stalled_after()),
+            stop.clone(),
+        ),
+    );
+    supervisor.spawn("purge", purge::run(engine, component("purge"), stop));
+    Ok(())
+}

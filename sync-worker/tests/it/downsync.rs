@@ -1,0 +1,10 @@
+//! From Stripe.
+
+mod absence;
+mod event;
+mod fence;
+mod home;
+mod matching;
+mod merge;
+mod race;
+mod usable;

@@ -1,0 +1,306 @@
+//! A copy that is older than what we know undoes nothing.
+
+use chrono::TimeDelta;
+use entity::message::Drift;
+use stripe_sandbox::fault::Kind;
+use sync_worker::downsync::apply::Applied;
+use sync_worker::observe::store::Observed;
+use sync_worker::upsync::begin::{Begun, begin};
+use sync_worker::upsync::finish::finish;
+use sync_worker::upsync::send::send;
+
+use crate::harness::World;
+use crate::harness::look::stamp;
+
+const NOTHING: Applied = Applied::Observed(Observed::Nothing);
+
+/// A8: the row is committed and nobody has pushed it yet.
+#[tokio::test]
+async fn an_edit_that_waits_for_its_push_is_not_undone_by_a_look_at_stripe() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    world.update(row.id, &[("name", "B")]).await;
+    let drift = world.read(&world.stripe_id(row.id).await).await;
+    assert_eq!(world.apply(&drift).await, NOTHING);
+    world.pass().await;
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("B"));
+    world.push(row.id).await;
+    assert_eq!(world.in_stripe(row.id).await["name"], "B");
+    world.assert_in_step(row.id).await;
+}
+
+/// A8: the page was read before the push and is applied after it.
+#[tokio::test]
+async fn a_copy_read_before_a_push_and_applied_after_it_is_put_aside_and_read_again() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    // What a person edited meanwhile is in the copy, too.
+    world.stripe_edits(&stripe_id, &[("phone", "1")]);
+    let stale = world.read(&stripe_id).await;
+    world.update(row.id, &[("name", "B")]).await;
+    world.push(row.id).await;
+    world.update(row.id, &[("phone", "2")]).await;
+    world.push(row.id).await;
+    assert_eq!(world.apply(&stale).await, Applied::PutAside);
+    let kept = world.row(row.id).await;
+    assert_eq!(
+        (kept.name.as_deref(), kept.phone.as_deref()),
+        (Some("B"), Some("2"))
+    );
+    world.forget_requests();
+    assert_eq!(world.recheck().await, 1);
+    assert_eq!(world.reads(), [format!("GET /v1/customers/{stripe_id}")]);
+    assert_eq!(world.recheck().await, 0);
+    world.assert_in_step(row.id).await;
+}
+
+/// A8: and while the push is on the line.
+#[tokio::test]
+async fn a_copy_that_comes_during_a_push_is_put_aside_and_read_again_after_it() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.update(row.id, &[("name", "B")]).await;
+    let Begun::Push(push) = begin(&world.engine, row.id).await.unwrap() else {
+        panic!("the push begins");
+    };
+    let before = world.read(&stripe_id).await;
+    let sent = send(&world.engine, &push).await.unwrap();
+    world.stripe_edits(&stripe_id, &[("phone", "1")]);
+    let after = world.read(&stripe_id).await;
+    assert_eq!(world.apply(&before).await, Applied::PutAside);
+    assert_eq!(world.apply(&after).await, Applied::PutAside);
+    // Nothing is read while the answer would be put aside again.
+    world.forget_requests();
+    world.recheck().await;
+    assert!(world.reads().is_empty());
+    finish(&world.engine, &push, sent).await.unwrap();
+    world.recheck().await;
+    let row = world.row(row.id).await;
+    assert_eq!(
+        (row.name.as_deref(), row.phone.as_deref()),
+        (Some("B"), Some("1"))
+    );
+    world.assert_in_step(row.id).await;
+}
+
+/// The same for a create: what a person made of it before its answer was written down is not missed.
+#[tokio::test]
+async fn an_edit_upon_a_create_that_is_on_the_line_comes_home() {
+    let world = World::new().await;
+    let row = world.create(&[("email", "a@x.io"), ("name", "A")]).await;
+    let Begun::Push(push) = begin(&world.engine, row.id).await.unwrap() else {
+        panic!("the push begins");
+    };
+    let sent = send(&world.engine, &push).await.unwrap();
+    let stripe_id = world.stripe.sandbox.customers()[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world.stripe_edits(&stripe_id, &[("phone", "1")]);
+    world.events().await;
+    world.recheck().await;
+    finish(&world.engine, &push, sent).await.unwrap();
+    world.recheck().await;
+    assert_eq!(world.row(row.id).await.phone.as_deref(), Some("1"));
+    world.assert_in_step(row.id).await;
+}
+
+/// A8: Stripe does not take the push for an hour.
+#[tokio::test]
+async fn an_edit_that_is_retried_for_an_hour_is_not_undone() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.faults("POST /v1/customers/{id}", Kind::GatewayErrorBeforeEffect);
+    world.update(row.id, &[("name", "B")]).await;
+    world.push(row.id).await;
+    for _ in 0..4 {
+        world.later(std::time::Duration::from_secs(900));
+        world.due().await;
+        world.pass().await;
+        assert_eq!(world.row(row.id).await.name.as_deref(), Some("B"));
+    }
+    world.stripe_edits(&stripe_id, &[("phone", "1")]);
+    world.events().await;
+    assert_eq!(world.row(row.id).await.phone.as_deref(), Some("1"));
+    world.heal();
+    world.settle().await;
+    let row = world.row(row.id).await;
+    assert_eq!(
+        (row.name.as_deref(), row.phone.as_deref()),
+        (Some("B"), Some("1"))
+    );
+    world.assert_in_step(row.id).await;
+}
+
+/// A8: the edit commits while a copy of the state before it is being applied.
+#[tokio::test]
+async fn an_edit_between_the_read_and_the_apply_of_another_field_survives() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.stripe_edits(&stripe_id, &[("phone", "1")]);
+    let drift = world.read(&stripe_id).await;
+    world.update(row.id, &[("name", "B")]).await;
+    assert_eq!(
+        world.apply(&drift).await,
+        Applied::Observed(Observed::Taken)
+    );
+    let link = world.link(row.id).await;
+    assert_eq!(link.synced_rev, 1);
+    assert!(link.next_attempt_at.is_some());
+    world.push(row.id).await;
+    let row = world.row(row.id).await;
+    assert_eq!(
+        (row.name.as_deref(), row.phone.as_deref()),
+        (Some("B"), Some("1"))
+    );
+    world.assert_in_step(row.id).await;
+}
+
+/// A9
+#[tokio::test]
+async fn the_echo_of_an_edit_that_was_replaced_never_shows_here() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.update(row.id, &[("name", "B")]).await;
+    world.push(row.id).await;
+    let echo_of_b = world.read(&stripe_id).await;
+    world.update(row.id, &[("name", "C")]).await;
+    // Before its push, after it, and by the events of both.
+    world.apply(&echo_of_b).await;
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("C"));
+    world.push(row.id).await;
+    world.apply(&echo_of_b).await;
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("C"));
+    world.settle().await;
+    assert_eq!(world.row(row.id).await.rev, 3);
+    assert_eq!(world.shown(&stripe_id)["name"], "C");
+    world.assert_in_step(row.id).await;
+}
+
+/// A39: two copies, the older one last.
+#[tokio::test]
+async fn an_older_copy_does_not_undo_a_newer_one() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.stripe_edits(&stripe_id, &[("name", "B")]);
+    let older = world.read(&stripe_id).await;
+    world.stripe_edits(&stripe_id, &[("name", "C")]);
+    let newer = world.read(&stripe_id).await;
+    world.apply(&newer).await;
+    assert_eq!(world.apply(&older).await, Applied::PutAside);
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("C"));
+    world.recheck().await;
+    assert_eq!(world.row(row.id).await.rev, 2);
+    world.assert_in_step(row.id).await;
+}
+
+/// A1
+#[tokio::test]
+async fn a_stale_page_does_not_revive_what_was_deleted() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.stripe_edits(&stripe_id, &[("name", "B")]);
+    let stale = world.read(&stripe_id).await;
+    world.delete(row.id).await;
+    // Before the delete was pushed, and after.
+    world.apply(&stale).await;
+    assert!(world.rows().await.is_empty());
+    world.push(row.id).await;
+    world.apply(&stale).await;
+    world.settle().await;
+    world.apply(&stale).await;
+    assert!(world.rows().await.is_empty());
+    assert!(world.unmatched().await.is_empty());
+}
+
+/// A copy that no clock of ours can have dated: the fence is by the database's clock alone.
+#[tokio::test]
+async fn a_copy_from_before_the_last_push_counts_for_nothing_however_late_it_comes() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    let mut old = world.read(&stripe_id).await;
+    old.copy.fields.name = Some("long ago".to_owned());
+    let acked_at = world.link(row.id).await.acked_at.unwrap();
+    for at in [acked_at, acked_at - TimeDelta::days(30)] {
+        let drift = Drift {
+            read_at: at,
+            copy: old.copy.clone(),
+        };
+        assert_eq!(world.apply(&drift).await, Applied::PutAside);
+    }
+    assert_eq!(world.row(row.id).await.rev, 1);
+}
+
+/// A process that dies between reading again and applying reads once more.
+#[tokio::test]
+async fn a_copy_put_aside_is_read_again_until_it_was_applied() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.stripe_edits(&stripe_id, &[("phone", "1")]);
+    let stale = world.read(&stripe_id).await;
+    world.update(row.id, &[("name", "B")]).await;
+    world.push(row.id).await;
+    world.stripe_edits(&stripe_id, &[("phone", "2")]);
+    world.apply(&stale).await;
+    // Stripe fails the first look.
+    world.fault("GET /v1/customers/{id}", Kind::ResetBeforeEffect);
+    world.later(std::time::Duration::from_secs(1));
+    let failed = sync_worker::downsync::recheck::run_once(&world.engine).await;
+    assert!(failed.is_err());
+    world.later(std::time::Duration::from_secs(5));
+    world.recheck().await;
+    assert_eq!(world.row(row.id).await.phone.as_deref(), Some("2"));
+    world.assert_in_step(row.id).await;
+}
+
+/// U4, D4: an earlier write of ours lands after a later one.
+#[tokio::test]
+async fn a_late_write_of_ours_is_pushed_over_and_takes_nothing() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.update(row.id, &[("name", "B")]).await;
+    world.push(row.id).await;
+    let late = stamp(&world.shown(&stripe_id)).to_string();
+    world.update(row.id, &[("name", "C")]).await;
+    world.push(row.id).await;
+    world.events().await;
+    world.stripe_edits(
+        &stripe_id,
+        &[("name", "B"), ("metadata[customer_sync_rev]", &late)],
+    );
+    world.events().await;
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("C"));
+    world.settle().await;
+    assert_eq!(world.shown(&stripe_id)["name"], "C");
+    assert_eq!(world.row(row.id).await.rev, 3);
+    assert!(world.conflicts().await.is_empty());
+    world.assert_in_step(row.id).await;
+}
+
+/// A person who goes back to what the field once was writes no stamp.
+#[tokio::test]
+async fn a_person_who_takes_back_our_edit_in_stripe_is_heard() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.update(row.id, &[("name", "B")]).await;
+    world.push(row.id).await;
+    world.events().await;
+    for name in ["A", "B", "A"] {
+        world.stripe_edits(&stripe_id, &[("name", name)]);
+        world.events().await;
+        assert_eq!(world.row(row.id).await.name.as_deref(), Some(name));
+        world.assert_in_step(row.id).await;
+    }
+    assert_eq!(world.calls().len(), 1);
+}

@@ -1,0 +1,180 @@
+//! Two transactions at one customer, on both databases.
+
+use std::time::Duration;
+
+use entity::unmatched::Reason;
+use entity::{customer, stripe_link, write};
+use futures_util::future::join_all;
+use platform::database;
+use platform::test_support::{postgres, until};
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ConnectionTrait, IntoActiveModel, Statement};
+use sync_worker::downsync::apply::Applied;
+
+use crate::harness::{Setup, World, each_world};
+
+/// Until a transaction of this database waits for another one's lock.
+async fn until_blocked(world: &World) {
+    until(
+        "a transaction waits for a lock",
+        Duration::from_secs(20),
+        async || {
+            let backend = world.engine.db.get_database_backend();
+            let waiting = Statement::from_string(
+                backend,
+                "select 1 from pg_stat_activity where datname = current_database() \
+             and wait_event_type = 'Lock'",
+            );
+            world
+                .engine
+                .db
+                .query_one_raw(waiting)
+                .await
+                .unwrap()
+                .map(drop)
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn two_applies_of_one_new_customer_make_one_row() {
+    each_world(async |world| {
+        for round in 0..5 {
+            let email = format!("{round}@x.io");
+            let stripe_id = world.stripe_creates(&[("email", &email)]);
+            let drift = world.read(&stripe_id).await;
+            let applied = join_all((0..4).map(|_| world.apply(&drift))).await;
+            let imported = applied
+                .iter()
+                .filter(|applied| **applied == Applied::Imported);
+            assert_eq!(imported.count(), 1);
+            assert_eq!(world.rows().await.len(), round + 1);
+            assert!(world.unmatched().await.is_empty());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_applies_of_one_edit_take_it_once() {
+    each_world(async |world| {
+        let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+        let stripe_id = world.stripe_id(row.id).await;
+        world.stripe_edits(&stripe_id, &[("name", "B")]);
+        let drift = world.read(&stripe_id).await;
+        join_all((0..4).map(|_| world.apply(&drift))).await;
+        assert_eq!(world.row(row.id).await.rev, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_import_beside_a_create_of_the_same_email_is_one_row_and_one_customer() {
+    each_world(async |world| {
+        for round in 0..5 {
+            let email = format!("{round}@x.io");
+            let stripe_id = world.stripe_creates(&[("email", &email)]);
+            let drift = world.read(&stripe_id).await;
+            let named = [("email", email.as_str())];
+            let (created, applied) = tokio::join!(world.try_create(&named), world.apply(&drift));
+            assert!(
+                matches!(applied, Applied::Imported | Applied::Linked),
+                "{applied:?}"
+            );
+            let row = world.rows().await.pop().unwrap();
+            match created {
+                Ok(created) => assert_eq!(created.id, row.id),
+                Err(write::Error::EmailTaken) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+            world.push(row.id).await;
+            assert_eq!(world.stripe_id(row.id).await, stripe_id);
+            assert_eq!(world.rows().await.len(), round + 1);
+            assert_eq!(world.in_stripe_count(), round + 1);
+            world.assert_in_step(row.id).await;
+        }
+    })
+    .await;
+}
+
+/// The row was found by its address, and is given up before it could be locked: a customer of somebody
+/// else's must not be linked to a tombstone, which would delete it.
+#[tokio::test]
+async fn a_row_deleted_while_its_email_is_being_matched_is_not_linked() {
+    let world = World::on(postgres().await, Setup::default()).await;
+    let row = world.create(&[("email", "a@x.io")]).await;
+    let stripe_id = world.stripe_creates(&[("email", "a@x.io")]);
+    let drift = world.read(&stripe_id).await;
+    let tx = database::begin(&world.engine.db).await.unwrap();
+    let locked = customer::lock(&tx, row.id).await.unwrap().unwrap();
+    let delete = async {
+        until_blocked(&world).await;
+        let now = world.now().await;
+        write::delete(&tx, &locked, now, None).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let (applied, ()) = tokio::join!(world.apply(&drift), delete);
+    assert_eq!(applied, Applied::Imported);
+    world.push(row.id).await;
+    assert_eq!(world.shown(&stripe_id)["deleted"], serde_json::Value::Null);
+    let rows = world.rows().await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(world.stripe_id(rows[0].id).await, stripe_id);
+}
+
+/// The same, where the row takes another address.
+#[tokio::test]
+async fn a_row_renamed_while_its_email_is_being_matched_is_not_linked() {
+    let world = World::on(postgres().await, Setup::default()).await;
+    let row = world.create(&[("email", "a@x.io")]).await;
+    let stripe_id = world.stripe_creates(&[("email", "a@x.io")]);
+    let drift = world.read(&stripe_id).await;
+    let tx = database::begin(&world.engine.db).await.unwrap();
+    let locked = customer::lock(&tx, row.id).await.unwrap().unwrap();
+    let rename = async {
+        until_blocked(&world).await;
+        let fields = crate::harness::with(locked.fields(), &[("email", "b@x.io")]);
+        let email = "b@x.io".to_owned();
+        let email = entity::email::Email::parse(&email).unwrap();
+        let now = world.now().await;
+        write::update(&tx, &locked, (&email, &fields), now, None)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    };
+    let (applied, ()) = tokio::join!(world.apply(&drift), rename);
+    assert_eq!(applied, Applied::Imported);
+    assert_eq!(world.rows().await.len(), 2);
+}
+
+/// A48: the look at our new customer meets the transaction that links it.
+#[tokio::test]
+async fn a_customer_that_is_being_linked_is_not_taken_for_its_own_duplicate() {
+    let world = World::on(postgres().await, Setup::default()).await;
+    let row = world.create(&[("email", "a@x.io")]).await;
+    let now = world.now().await;
+    let tx = database::begin(&world.engine.db).await.unwrap();
+    stripe_link::lock_or_create(&tx, row.id, now).await.unwrap();
+    tx.commit().await.unwrap();
+    let stripe_id = world.stripe_creates(&[
+        ("email", "a@x.io"),
+        ("metadata[customer_sync_id]", &row.id.to_string()),
+    ]);
+    let drift = world.read(&stripe_id).await;
+    let tx = database::begin(&world.engine.db).await.unwrap();
+    let link = stripe_link::lock(&tx, row.id).await.unwrap().unwrap();
+    let finish = async {
+        until_blocked(&world).await;
+        let mut linked = link.into_active_model();
+        linked.stripe_id = Set(Some(stripe_id.clone()));
+        linked.base = Set(Some(row.fields()));
+        linked.synced_rev = Set(row.rev);
+        linked.store(&tx, now).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let (applied, ()) = tokio::join!(world.apply(&drift), finish);
+    assert_ne!(applied, Applied::Unmatched(Reason::Duplicate));
+    assert!(world.unmatched().await.is_empty());
+    assert_eq!(world.stripe_id(row.id).await, stripe_id);
+}

@@ -1,0 +1,308 @@
+//! customer-sync without its processes: a database, a sandbox and an engine, and every step as a verb
+//! that a test calls when it wants it to happen.
+
+pub(crate) mod look;
+mod write;
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use entity::fields::Fields;
+use entity::message::{DOWNSYNC, Drift, EXCHANGE, QUEUES};
+use platform::broker::{Broker, Topology};
+use platform::clock::Clock;
+use platform::config::Secret;
+use platform::health::Health;
+use platform::test_support::{self, TestDatabase};
+use sea_orm::DbBackend;
+use stripe_sandbox::{Fault, Running, fault::Kind, start};
+use sync_worker::LaneState;
+use sync_worker::downsync::apply::{Applied, apply};
+use sync_worker::downsync::events::{self, Polled};
+use sync_worker::downsync::inbox::{self, Worked, read_again};
+use sync_worker::downsync::pass::{self, Counts};
+use sync_worker::downsync::publish::Drifts;
+use sync_worker::downsync::scan::{Intervals, Scanner};
+use sync_worker::downsync::{consume, recheck};
+use sync_worker::engine::Engine;
+use sync_worker::policy::Policy;
+use sync_worker::stripe::{Options, Stripe};
+use sync_worker::upsync::{self, Pushed, due, missed};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+const START: i64 = 1_800_000_000;
+
+/// Longer than any back-off of a retry.
+pub(crate) const RETRY: Duration = Duration::from_secs(31);
+
+/// What a world is made of, where it is not the usual.
+pub(crate) struct Setup {
+    pub(crate) policy: Policy,
+    /// Of one request to Stripe.
+    pub(crate) timeout: Duration,
+    pub(crate) sandbox: stripe_sandbox::Options,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let start = DateTime::from_timestamp(START, 0).unwrap();
+        Self {
+            policy: Policy::default(),
+            timeout: Duration::from_secs(10),
+            sandbox: stripe_sandbox::Options {
+                clock: stripe_sandbox::Clock::manual(start),
+                seed: Some(1),
+                ..stripe_sandbox::Options::default()
+            },
+        }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) stripe: Running,
+    pub(crate) broker: Broker,
+    pub(crate) drifts: Mutex<Drifts>,
+    health: Health,
+    /// Applies what the scans publish.
+    _tasks: JoinSet<anyhow::Result<()>>,
+    _database: TestDatabase,
+}
+
+impl World {
+    /// On SQLite; its clock and Stripe's only move when a verb moves them.
+    pub(crate) async fn new() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub(crate) async fn with(setup: Setup) -> Self {
+        Self::on(test_support::sqlite().await, setup).await
+    }
+
+    pub(crate) async fn on(database: TestDatabase, setup: Setup) -> Self {
+        let start = DateTime::from_timestamp(START, 0).unwrap();
+        let stripe = start_sandbox(setup.sandbox).await;
+        let topology = Topology {
+            exchange: EXCHANGE,
+            queues: &QUEUES,
+        };
+        let broker = Broker::in_process(&topology);
+        let engine = Engine {
+            db: database.connection.clone(),
+            clock: Clock::manual(start),
+            stripe: client(&stripe.url, setup.timeout),
+            policy: setup.policy,
+            lane: LaneState::default(),
+        };
+        let mut tasks = JoinSet::new();
+        let health = Health::new();
+        tasks.spawn(consume::run(
+            engine.clone(),
+            broker.clone(),
+            health.component(DOWNSYNC, Duration::from_secs(60)),
+            CancellationToken::new(),
+        ));
+        let world = Self {
+            drifts: Mutex::new(Drifts::new(broker.clone())),
+            engine,
+            stripe,
+            broker,
+            health,
+            _tasks: tasks,
+            _database: database,
+        };
+        // The first look sets the cursor and reads no event.
+        assert_eq!(world.poll().await, Polled::NeedsPass);
+        world.forget_requests();
+        world
+    }
+
+    /// Moves all clocks that a test can move.
+    pub(crate) fn later(&self, by: Duration) {
+        self.engine.clock.advance(by);
+        assert!(self.stripe.sandbox.options().clock.advance(by));
+    }
+
+    /// No two steps happen in the same microsecond.
+    fn tick(&self) {
+        self.engine.clock.advance(Duration::from_millis(1));
+    }
+
+    pub(crate) async fn push(&self, id: Uuid) -> Option<Pushed> {
+        self.tick();
+        upsync::push(&self.engine, id).await.unwrap()
+    }
+
+    /// Pushes that are due by now; how many were looked at.
+    pub(crate) async fn due(&self) -> u64 {
+        self.tick();
+        due::run_once(&self.engine).await.unwrap()
+    }
+
+    /// Waits for the longest back-off and pushes what is due then.
+    pub(crate) async fn retry(&self) -> u64 {
+        self.later(RETRY);
+        self.due().await
+    }
+
+    pub(crate) async fn missed(&self) -> u64 {
+        self.tick();
+        missed::run_once(&self.engine).await.unwrap()
+    }
+
+    pub(crate) async fn poll(&self) -> Polled {
+        self.tick();
+        events::poll(&self.engine).await.unwrap()
+    }
+
+    /// Polls the events and works off the inbox; what that did in all.
+    pub(crate) async fn events(&self) -> Worked {
+        assert!(matches!(self.poll().await, Polled::New(_)));
+        self.inbox().await
+    }
+
+    pub(crate) async fn inbox(&self) -> Worked {
+        let mut total = Worked::default();
+        loop {
+            self.tick();
+            let mut drifts = self.drifts.lock().await;
+            let worked = inbox::run_once(&self.engine, &mut drifts).await.unwrap();
+            if worked.events == 0 {
+                return total;
+            }
+            total.events += worked.events;
+            total.reads += worked.reads;
+            total.drifts += worked.drifts;
+        }
+    }
+
+    pub(crate) async fn try_pass(&self) -> anyhow::Result<Counts> {
+        self.tick();
+        let mut drifts = self.drifts.lock().await;
+        pass::run_once(&self.engine, &mut drifts, &CancellationToken::new()).await
+    }
+
+    pub(crate) async fn pass(&self) -> Counts {
+        self.try_pass().await.unwrap()
+    }
+
+    /// Reads the customers again whose copy was put aside, once that is due.
+    pub(crate) async fn recheck(&self) -> usize {
+        self.later(Duration::from_secs(1));
+        recheck::run_once(&self.engine).await.unwrap()
+    }
+
+    /// Stripe's copy as it is now.
+    pub(crate) async fn read(&self, stripe_id: &str) -> Drift {
+        self.tick();
+        read_again(&self.engine, stripe_id).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn apply(&self, drift: &Drift) -> Applied {
+        self.tick();
+        apply(&self.engine, drift).await.unwrap()
+    }
+
+    /// Everything that the loops of a worker would do until nothing is left to do.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..20 {
+            let pushed = self.retry().await;
+            let worked = self.events().await;
+            let read = self.recheck().await;
+            if pushed == 0 && worked.events == 0 && read == 0 {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    /// The same without a look at Stripe's events, which would tell more.
+    pub(crate) async fn settle_without_events(&self) {
+        for _ in 0..20 {
+            let pushed = self.retry().await;
+            if pushed == 0 {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    /// A scanner that starts now.
+    pub(crate) fn scanner(&self) -> Scanner {
+        let intervals = Intervals {
+            events: Duration::from_secs(3600),
+            full_pass: Duration::from_secs(3600),
+        };
+        Scanner::new(self.engine.clone(), self.broker.clone(), intervals)
+    }
+
+    /// Everything that can be seen in Stripe has come home.
+    pub(crate) async fn settle_but_pushes(&self) {
+        for _ in 0..20 {
+            let mut events = 0;
+            if let Polled::New(_) = self.poll().await {
+                events = self.inbox().await.events;
+            }
+            if self.recheck().await == 0 && events == 0 {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    /// The next request of this kind goes wrong.
+    pub(crate) fn fault(&self, on: &str, kind: Kind) {
+        self.stripe.sandbox.inject(Fault::once(on, kind));
+    }
+
+    /// Every request of this kind goes wrong until [`World::heal`].
+    pub(crate) fn faults(&self, on: &str, kind: Kind) {
+        self.stripe.sandbox.inject(Fault::always(on, kind));
+    }
+
+    pub(crate) fn heal(&self) {
+        self.stripe.sandbox.clear_faults();
+    }
+
+    fn is_sqlite(&self) -> bool {
+        self.engine.db.get_database_backend() == DbBackend::Sqlite
+    }
+}
+
+/// Runs a test on SQLite, then on Postgres, whose clock nobody can move.
+pub(crate) async fn each_world(test: impl AsyncFn(World)) {
+    let on = async |database| {
+        let world = Box::pin(World::on(database, Setup::default())).await;
+        Box::pin(test(world)).await;
+    };
+    Box::pin(test_support::each_database(on)).await;
+}
+
+async fn start_sandbox(options: stripe_sandbox::Options) -> Running {
+    start(options).await.unwrap()
+}
+
+/// A client with a rate that no test notices.
+pub(crate) fn client(url: &str, timeout: Duration) -> Stripe {
+    let mut options = Options::new(Secret::new("sk_test_engine"), url);
+    options.timeout = timeout;
+    options.rate = 10_000.0;
+    options.burst = 1_000;
+    Stripe::new(options).unwrap()
+}
+
+/// Fields by their names; an empty text is an absent one.
+pub(crate) fn fields(named: &[(&str, &str)]) -> Fields {
+    with(Fields::default(), named)
+}
+
+/// `fields` with some changed.
+pub(crate) fn with(mut fields: Fields, named: &[(&str, &str)]) -> Fields {
+    for (name, value) in named {
+        fields.set(name.parse().unwrap(), Some((*value).to_owned()));
+    }
+    fields.canonical()
+}

@@ -1,0 +1,15 @@
+//! The tests that need a server.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that finds something missing is to fail there"
+)]
+
+mod downsync;
+mod harness;
+mod model;
+mod stripe_client;
+mod stripe_faults;
+mod stripe_server;
+mod stripe_story;
+mod upsync;

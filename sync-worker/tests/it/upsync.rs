@@ -1,0 +1,10 @@
+//! To Stripe.
+
+mod crash;
+mod create;
+mod delete;
+mod doubt;
+mod lane;
+mod refusal;
+mod twin;
+mod update;
