@@ -1,0 +1,126 @@
+//! Starts every service in this process, each as it runs on servers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use entity::message::{EXCHANGE, QUEUES};
+use outbox_relay::{Components, Relay};
+use platform::broker::{Broker, Topology};
+use platform::clock::Clock;
+use platform::config::Secret;
+use platform::health::Health;
+use platform::supervisor::Supervisor;
+use platform::wake::{self, Wake};
+use platform::{admin, telemetry};
+use sea_orm::DbBackend;
+use stripe_sandbox::Sandbox;
+use sync_worker::engine::Engine;
+use sync_worker::{LaneState, Worker};
+
+use crate::arguments::Arguments;
+use crate::greeting::{self, Places};
+use crate::state::{self, Folder};
+
+/// Longer than a push may take.
+const GRACE: Duration = Duration::from_secs(50);
+
+/// Runs until a signal, then drains.
+pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
+    telemetry::init(&arguments.log)?;
+    // What can be wrong with the settings is found before anything is started.
+    let listener = arguments.api.bind().await?;
+    let keys = arguments.api.keys()?;
+    let amqp_url = arguments.broker.url()?;
+    let _folder = Folder::take(&arguments.data_dir)?;
+
+    let mut supervisor = Supervisor::new(GRACE);
+    let mut places = Places {
+        api: format!("http://{}", listener.local_addr()?),
+        sandbox: None,
+        needs_key: !keys.is_empty(),
+    };
+    if arguments.worker.uses_sandbox()? {
+        let address = start_sandbox(&arguments, &mut supervisor).await?;
+        places.sandbox = Some(format!("http://{address}"));
+        // The port that was asked for may have been 0.
+        arguments.worker.sandbox_listen = address.to_string();
+    }
+    let stripe = arguments.worker.stripe()?;
+    let (db, url) = state::open(&arguments).await?;
+    let broker = broker(amqp_url);
+    let clock = Clock::system();
+    let wake = Wake::default();
+    let health = Health::new();
+    let stop = supervisor.stop();
+    if db.get_database_backend() == DbBackend::Postgres {
+        // Other processes may write to this database too.
+        supervisor.spawn(
+            "wake",
+            wake::listen(url, "outbox", wake.clone(), stop.clone()),
+        );
+    }
+    let relay = Relay {
+        db: db.clone(),
+        broker: broker.clone(),
+        clock: clock.clone(),
+        wake: wake.clone(),
+        health: Components::new(&health),
+        options: arguments.relay.clone(),
+    };
+    supervisor.spawn("outbox-relay", outbox_relay::run(relay, stop.clone()));
+    let worker = Worker {
+        engine: Engine {
+            db: db.clone(),
+            clock: clock.clone(),
+            stripe,
+            policy: arguments.worker.policy(),
+            lane: LaneState::default(),
+        },
+        broker,
+        intervals: arguments.worker.intervals(),
+        health: health.clone(),
+    };
+    sync_worker::start(&mut supervisor, worker).await?;
+    let app = api::App {
+        db,
+        clock,
+        wake,
+        health,
+        metrics: telemetry::metrics()?,
+        keys,
+    };
+    supervisor.spawn("api", api::run(listener, app, stop));
+    greeting::print(&places);
+    supervisor.run().await
+}
+
+/// RabbitMQ, or the broker inside this process.
+fn broker(amqp_url: Option<Secret>) -> Broker {
+    let topology = Topology {
+        exchange: EXCHANGE,
+        queues: &QUEUES,
+    };
+    match amqp_url {
+        Some(url) => Broker::rabbitmq(url, topology, "customer-sync"),
+        None => Broker::in_process(&topology),
+    }
+}
+
+/// Starts the sandbox, which keeps its customers in the data folder; returns where it is.
+async fn start_sandbox(
+    arguments: &Arguments,
+    supervisor: &mut Supervisor,
+) -> anyhow::Result<SocketAddr> {
+    let listener = admin::bind(&arguments.worker.sandbox_listen)
+        .await
+        .context("starting the Stripe sandbox (SANDBOX_LISTEN)")?;
+    let address = listener.local_addr()?;
+    let sandbox = Sandbox::open(stripe_sandbox::Options {
+        file: Some(arguments.data_dir.join("sandbox.jsonl")),
+        ..Default::default()
+    })
+    .context("opening the Stripe sandbox")?;
+    supervisor.spawn("stripe-sandbox", sandbox.run(listener, supervisor.stop()));
+    Ok(address)
+}

@@ -1,0 +1,70 @@
+//! What the process keeps on disk: its folder, which one process may use at a time, and its database.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use migration::{Migrator, MigratorTrait};
+use platform::config::{Secret, secret};
+use platform::database;
+use sea_orm::DatabaseConnection;
+
+use crate::arguments::Arguments;
+
+/// Connections to the database: the API's, the relay's and the worker's together.
+const CONNECTIONS: u32 = 24;
+
+/// The folder, locked until this is dropped or the process dies.
+pub(crate) struct Folder {
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if it is missing and takes it for this process.
+    ///
+    /// # Errors
+    /// Another process has it: two on one SQLite file would each take the other's pushes for dead.
+    pub(crate) fn take(path: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(path)
+            .with_context(|| format!("making the folder {} (DATA_DIR)", path.display()))?;
+        let file = path.join("lock");
+        let lock = File::create(&file).with_context(|| format!("opening {}", file.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { _lock: lock }),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another customer-sync uses {}; stop it, or give this one another DATA_DIR",
+                path.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("locking {}", file.display()))
+            }
+        }
+    }
+}
+
+/// The database, with the schema in place.
+pub(crate) async fn open(arguments: &Arguments) -> anyhow::Result<(DatabaseConnection, Secret)> {
+    let url = url(arguments)?;
+    let db = database::connect(&url, CONNECTIONS)
+        .await
+        .context("opening the database")?;
+    Migrator::up(&db, None)
+        .await
+        .context("bringing the database to this version's schema")?;
+    Ok((db, url))
+}
+
+fn url(arguments: &Arguments) -> anyhow::Result<Secret> {
+    let given = secret(
+        &arguments.database_url,
+        &arguments.database_url_file,
+        "DATABASE_URL",
+    )?;
+    match given {
+        Some(url) => Ok(url),
+        None => {
+            let file = arguments.data_dir.join("customer-sync.db");
+            Ok(Secret::new(format!("sqlite:{}?mode=rwc", file.display())))
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The programs as they run, driven from outside; and the rules of the tree.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that has nothing to unwrap has failed"
+)]
+
+mod all_in_one;
+mod client;
+mod journey;
+mod process;
+mod servers;
+mod tidy;
