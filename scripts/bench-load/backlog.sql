@@ -1,0 +1,21 @@
+-- As many customers as :rows, each with its outbox row: the backlog that scripts/bench has the relay drain.
+TRUNCATE customer, outbox, stripe_link, conflict RESTART IDENTITY;
+WITH created AS (
+    INSERT INTO customer (id, email, email_key, name, phone, description, rev, deleted_at, created_at, updated_at)
+    SELECT
+        (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(number), 12, '0'))::uuid,
+        'b1-001-' || lpad(number::text, 9, '0') || '@example.com', 'b1-001-' || lpad(number::text, 9, '0') || '@example.com',
+        'Bench Customer', NULL, NULL, 1, NULL, now(), now()
+    FROM generate_series(1, :rows) AS number
+    RETURNING id, email
+)
+INSERT INTO outbox (customer_id, rev, kind, payload, traceparent, created_at)
+SELECT
+    id, 1, 'created',
+    ('{"id": "' || id || '", "rev": 1, "email": "' || email || '", "name": "Bench Customer",'
+        || ' "phone": null, "description": null, "deleted": false,'
+        || ' "created_at": "2026-01-01T00:00:00.123456Z", "updated_at": "2026-01-01T00:00:00.123456Z"}')::jsonb,
+    '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', now()
+FROM created;
+VACUUM ANALYZE customer, outbox;
+CHECKPOINT;
