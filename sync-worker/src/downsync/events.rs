@@ -25,6 +25,9 @@ const CURSOR_LIFE_SECONDS: i64 = 29 * 24 * 3600;
 /// More new events than a full pass would read pages; then a full pass is cheaper and surer.
 const TOO_MANY: usize = 5_000;
 
+/// SQLite takes 32,766 parameters in one statement, and a row has seven.
+const ROWS_AT_ONCE: usize = 500;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
     /// So many new events are in the inbox.
@@ -62,14 +65,20 @@ pub async fn poll(engine: &Engine) -> anyhow::Result<Polled> {
     let count = events.len();
     let newest = events.iter().map(|event| event.created).max();
     let tx = engine.begin().await?;
-    stripe_event::Entity::insert_many(events.into_iter().map(|event| inbox_row(event, now)))
-        .on_conflict(
-            OnConflict::column(stripe_event::Column::Id)
-                .do_nothing()
-                .to_owned(),
-        )
-        .exec_without_returning(&tx)
-        .await?;
+    let rows: Vec<_> = events
+        .into_iter()
+        .map(|event| inbox_row(event, now))
+        .collect();
+    for rows in rows.chunks(ROWS_AT_ONCE) {
+        stripe_event::Entity::insert_many(rows.to_vec())
+            .on_conflict(
+                OnConflict::column(stripe_event::Column::Id)
+                    .do_nothing()
+                    .to_owned(),
+            )
+            .exec_without_returning(&tx)
+            .await?;
+    }
     state::store(&tx, now, |state| {
         state.events_cursor = Set(Some(newest.unwrap_or(cursor).max(cursor)));
     })

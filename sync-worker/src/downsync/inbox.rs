@@ -85,7 +85,7 @@ pub async fn run_once(engine: &Engine, drifts: &mut Drifts) -> anyhow::Result<Wo
 }
 
 /// Whether reading another customer may work nevertheless.
-fn is_of_one_customer(error: &anyhow::Error) -> bool {
+pub(super) fn is_of_one_customer(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Failure>().is_some_and(|failure| {
         let is_refused = matches!(action(Operation::Read, failure), Action::Park { .. });
         failure.kind == FailureKind::Unparsed || is_refused

@@ -6,6 +6,10 @@ use entity::message::{DOWNSYNC, DRIFT, Drift, SOURCE};
 use platform::broker::{Broker, Message, Outcome, Publisher};
 use platform::telemetry;
 
+/// The broker inside the process confirms what was applied, for which a slow disk takes its time; and its
+/// patience is for a batch.
+const AT_ONCE: usize = 25;
+
 /// A publisher that is opened when it is first needed, and opened anew after it broke.
 pub struct Drifts {
     broker: Broker,
@@ -29,10 +33,6 @@ impl Drifts {
         if drifts.is_empty() {
             return Ok(());
         }
-        let batch = drifts
-            .iter()
-            .map(|drift| message(drift, now))
-            .collect::<anyhow::Result<Vec<_>>>()?;
         let mut publisher = match self.publisher.take() {
             Some(publisher) => publisher,
             None => self
@@ -41,15 +41,21 @@ impl Drifts {
                 .await
                 .context("publishing what differs in Stripe")?,
         };
-        let outcomes = publisher.publish(DOWNSYNC, batch).await;
-        if outcomes
-            .iter()
-            .any(|outcome| *outcome != Outcome::Confirmed)
-        {
-            bail!("the broker did not confirm every message about what differs in Stripe");
+        for drifts in drifts.chunks(AT_ONCE) {
+            let batch = drifts
+                .iter()
+                .map(|drift| message(drift, now))
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            let outcomes = publisher.publish(DOWNSYNC, batch).await;
+            if outcomes
+                .iter()
+                .any(|outcome| *outcome != Outcome::Confirmed)
+            {
+                bail!("the broker did not confirm every message about what differs in Stripe");
+            }
+            metrics::counter!("downsync_drifts_total").increment(drifts.len() as u64);
         }
         self.publisher = Some(publisher);
-        metrics::counter!("downsync_drifts_total").increment(drifts.len() as u64);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use sea_orm::{
 use tokio_util::sync::CancellationToken;
 
 use super::apply::apply;
-use super::inbox::read_again;
+use super::inbox::{is_of_one_customer, read_again};
 use super::ring::close_ring;
 use crate::engine::{Engine, PUSH_EXPIRY};
 
@@ -50,16 +50,18 @@ pub async fn run_once(engine: &Engine) -> anyhow::Result<usize> {
         .await?;
     let mut failed = None;
     for link in &due {
-        // One that cannot be read holds up no other.
         let looked = recheck(engine, link).await;
         let rest = looked.is_err().then_some(AFTER_ERROR);
         served(engine, link, rest).await?;
-        failed = failed.or(looked.err());
+        if let Err(error) = looked {
+            // One that cannot be read holds up no other.
+            if !is_of_one_customer(&error) {
+                return Err(error);
+            }
+            failed = Some(error);
+        }
     }
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(due.len()),
-    }
+    failed.map_or(Ok(due.len()), Err)
 }
 
 async fn recheck(engine: &Engine, link: &Model) -> anyhow::Result<()> {

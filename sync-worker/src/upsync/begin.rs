@@ -78,11 +78,11 @@ pub async fn begin(engine: &Engine, customer_id: Uuid) -> Result<Begun, DbErr> {
         Plan::Busy => Begun::Nothing(plan),
         Plan::Nothing | Plan::Parked => {
             // Nobody needs to look again by itself.
-            let mut idle = link.clone().into_active_model();
             if link.next_attempt_at.is_some() {
+                let mut idle = link.clone().into_active_model();
                 idle.next_attempt_at = Set(None);
+                idle.store(&tx, now).await?;
             }
-            idle.store(&tx, now).await?;
             Begun::Nothing(plan)
         }
         Plan::Settle => {

@@ -13,3 +13,4 @@ mod stripe_faults;
 mod stripe_server;
 mod stripe_story;
 mod upsync;
+mod worker;

@@ -202,6 +202,7 @@ async fn a_list_that_is_odd_is_read_to_its_end() {
         Kind::DuplicateItem,
         Kind::UnknownFields,
         Kind::ShortPage { limit: 7 },
+        Kind::ShuffledPage,
     ] {
         let world = with_customers(30, Policy::default()).await;
         world.watch_writes().await;

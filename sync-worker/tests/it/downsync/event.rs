@@ -13,7 +13,7 @@ use sync_worker::upsync::finish::finish;
 use sync_worker::upsync::send::send;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::World;
+use crate::harness::{Setup, World};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -212,6 +212,34 @@ async fn the_full_pass_runs_while_the_events_fail() {
         .await
         .unwrap_err();
     assert_eq!(world.rows().await.len(), 1);
+}
+
+/// A52: times of Stripe's are never compared with ours.
+#[tokio::test]
+async fn stripes_clock_may_be_hours_off() {
+    for off in [-7_200, 7_200] {
+        let mut setup = Setup::default();
+        let start = setup.sandbox.clock.now() + chrono::TimeDelta::seconds(off);
+        setup.sandbox.clock = stripe_sandbox::Clock::manual(start);
+        let world = World::with(setup).await;
+        let row = world.synced(&[("email", "a@x.io"), ("name", "0")]).await;
+        let stripe_id = world.stripe_id(row.id).await;
+        for round in 1..4 {
+            let name = format!("theirs {round}");
+            world.stripe_edits(&stripe_id, &[("name", &name)]);
+            world.events().await;
+            assert_eq!(world.row(row.id).await.name, Some(name), "{off}");
+            world.update(row.id, &[("phone", &round.to_string())]).await;
+            world.push(row.id).await;
+            world.later(Duration::from_secs(40));
+        }
+        world.settle().await;
+        world.assert_in_step(row.id).await;
+        assert_eq!(world.calls().len(), 3);
+        world.stripe_deletes(&stripe_id);
+        world.pass().await;
+        world.assert_gone(row.id).await;
+    }
 }
 
 /// A49

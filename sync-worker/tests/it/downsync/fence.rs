@@ -262,6 +262,35 @@ async fn a_copy_put_aside_is_read_again_until_it_was_applied() {
     world.assert_in_step(row.id).await;
 }
 
+#[tokio::test]
+async fn a_customer_that_cannot_be_read_again_holds_up_no_other() {
+    let world = World::new().await;
+    let mut rows = Vec::new();
+    let synced = [
+        world.synced(&[("email", "a@x.io")]).await,
+        world.synced(&[("email", "b@x.io")]).await,
+    ];
+    for row in synced {
+        let stripe_id = world.stripe_id(row.id).await;
+        let stale = world.read(&stripe_id).await;
+        world.update(row.id, &[("name", "B")]).await;
+        world.push(row.id).await;
+        world.stripe_edits(&stripe_id, &[("phone", "1")]);
+        assert_eq!(world.apply(&stale).await, Applied::PutAside);
+        rows.push((row.id, stripe_id));
+    }
+    let path = format!("GET /v1/customers/{}", rows[0].1);
+    world.faults(&path, Kind::GarbledBody);
+    world.later(std::time::Duration::from_secs(1));
+    let failed = sync_worker::downsync::recheck::run_once(&world.engine).await;
+    assert!(failed.is_err());
+    assert_eq!(world.row(rows[1].0).await.phone.as_deref(), Some("1"));
+    world.heal();
+    world.later(std::time::Duration::from_secs(5));
+    world.recheck().await;
+    assert_eq!(world.row(rows[0].0).await.phone.as_deref(), Some("1"));
+}
+
 /// U4, D4: an earlier write of ours lands after a later one.
 #[tokio::test]
 async fn a_late_write_of_ours_is_pushed_over_and_takes_nothing() {

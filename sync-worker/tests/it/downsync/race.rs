@@ -10,6 +10,9 @@ use platform::test_support::{postgres, until};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ConnectionTrait, IntoActiveModel, Statement};
 use sync_worker::downsync::apply::Applied;
+use sync_worker::downsync::pass::run_once;
+use sync_worker::downsync::publish::Drifts;
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Setup, World, each_world};
 
@@ -65,6 +68,31 @@ async fn two_applies_of_one_edit_take_it_once() {
         let drift = world.read(&stripe_id).await;
         join_all((0..4).map(|_| world.apply(&drift))).await;
         assert_eq!(world.row(row.id).await.rev, 2);
+    })
+    .await;
+}
+
+/// A55: the lease of the first scanner was lost, and it has not noticed.
+#[tokio::test]
+async fn two_full_passes_at_once_do_everything_once() {
+    each_world(async |world| {
+        let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+        let gone = world.synced(&[("email", "b@x.io")]).await;
+        world.stripe_edits(&world.stripe_id(row.id).await, &[("name", "B")]);
+        world.stripe_deletes(&world.stripe_id(gone.id).await);
+        world.stripe_creates(&[("email", "c@x.io")]);
+        let stop = CancellationToken::new();
+        let pass = async || {
+            let mut drifts = Drifts::new(world.broker.clone());
+            run_once(&world.engine, &mut drifts, &stop).await.unwrap();
+        };
+        tokio::join!(pass(), pass());
+        assert_eq!(world.rows().await.len(), 2);
+        assert_eq!(world.row(row.id).await.name.as_deref(), Some("B"));
+        assert_eq!(world.row(row.id).await.rev, 2);
+        assert_eq!(world.row(gone.id).await.rev, 2);
+        assert!(world.calls().is_empty());
+        assert!(world.unmatched().await.is_empty());
     })
     .await;
 }

@@ -2,11 +2,13 @@
 
 use platform::test_support::sqlite;
 use stripe_sandbox::fault::Kind;
+use sync_worker::outcome::Operation;
 use sync_worker::policy::{OnDelete, Policy};
+use sync_worker::stripe::{Failure, FailureKind, Lane};
 use sync_worker::upsync::Pushed;
-use sync_worker::upsync::begin::{Begun, begin};
+use sync_worker::upsync::begin::{Begun, Request, begin};
 use sync_worker::upsync::finish::finish;
-use sync_worker::upsync::send::send;
+use sync_worker::upsync::send::{Sent, send};
 
 use crate::harness::{RETRY, Setup, World};
 
@@ -85,6 +87,34 @@ async fn a_delete_a_day_after_the_creates_answer_was_lost_leaves_nothing() {
     world.settle().await;
     assert_eq!(world.in_stripe_count(), 0);
     world.assert_gone(row.id).await;
+}
+
+/// A4: the network delivers the create when all about it is settled.
+#[tokio::test]
+async fn a_create_that_arrives_after_the_delete_is_deleted() {
+    let world = World::new().await;
+    let row = world.create(&[("email", "a@x.io")]).await;
+    let Begun::Push(push) = begin(&world.engine, row.id).await.unwrap() else {
+        panic!("the push begins");
+    };
+    let Request::Create { body, key, .. } = &push.request else {
+        panic!("it creates");
+    };
+    let lost = Failure::new(FailureKind::Unknown, "timed out");
+    let sent = Sent::Failed(Operation::Create, lost);
+    finish(&world.engine, &push, sent).await.unwrap();
+    world.delete(row.id).await;
+    world.later(std::time::Duration::from_secs(25 * 3600));
+    world.due().await;
+    world.assert_gone(row.id).await;
+    assert!(world.calls().is_empty());
+
+    let stripe = &world.engine.stripe;
+    stripe.create(Lane::Upsync, body, key).await.unwrap();
+    assert_eq!(world.made_for(row.id), 1);
+    world.settle().await;
+    world.assert_gone(row.id).await;
+    assert_eq!(world.in_stripe_count(), 0);
 }
 
 /// A4: the row is deleted while its create is on the line.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stripe_sandbox::fault::Kind;
+use sync_worker::downsync::apply::Applied;
 use sync_worker::upsync::Pushed;
 
 use crate::harness::look::stamp;
@@ -180,10 +181,34 @@ async fn a_create_that_the_key_tells_nothing_about_is_found_under_its_first_emai
     }
 }
 
+/// A22: whoever else has made one with the same e-mail meanwhile.
+#[tokio::test]
+async fn a_create_in_doubt_is_not_linked_to_somebody_elses_customer() {
+    let world = World::new().await;
+    let row = world.create(&[("email", "a@x.io"), ("name", "A")]).await;
+    world.fault("POST /v1/customers", Kind::ResetAfterEffect);
+    world.push(row.id).await;
+    let theirs = world.stripe_creates(&[("email", "a@x.io")]);
+    let drift = world.read(&theirs).await;
+    assert_eq!(world.apply(&drift).await, Applied::PutAside);
+    world.settle().await;
+    world.pass().await;
+    assert_ne!(world.stripe_id(row.id).await, theirs);
+    world.assert_in_step(row.id).await;
+    let unmatched = world.unmatched().await;
+    assert_eq!((unmatched.len(), &unmatched[0].stripe_id), (1, &theirs));
+}
+
 /// A16: the create that nobody heard of was renamed by a person, and the events tell of it.
 #[tokio::test]
 async fn a_lost_create_that_was_renamed_in_stripe_is_linked_by_what_it_says_of_itself() {
-    let world = World::new().await;
+    for stamp in ["kept", ""] {
+        let world = World::new().await;
+        renamed(&world, stamp).await;
+    }
+}
+
+async fn renamed(world: &World, stamp: &str) {
     let row = world.create(&[("email", "a@x.io"), ("name", "A")]).await;
     world.fault(
         "POST /v1/customers",
@@ -193,11 +218,21 @@ async fn a_lost_create_that_was_renamed_in_stripe_is_linked_by_what_it_says_of_i
     let customers = world.stripe.sandbox.customers();
     let stripe_id = customers[0]["id"].as_str().unwrap().to_owned();
     world.stripe_edits(&stripe_id, &[("email", "renamed@x.io")]);
+    if stamp.is_empty() {
+        world.stripe_edits(&stripe_id, &[("metadata[customer_sync_rev]", stamp)]);
+    }
     world.events().await;
     world.settle().await;
     assert_eq!(world.in_stripe_count(), 1);
     assert_eq!(world.stripe_id(row.id).await, stripe_id);
-    assert_eq!(world.row(row.id).await.email, "renamed@x.io");
+    // Without the stamp nobody can tell who has renamed it, and the conflict is kept.
+    let email = if stamp.is_empty() {
+        "a@x.io"
+    } else {
+        "renamed@x.io"
+    };
+    assert_eq!(world.row(row.id).await.email, email);
+    assert_eq!(world.conflicts().await.is_empty(), !stamp.is_empty());
     world.assert_in_step(row.id).await;
 }
 

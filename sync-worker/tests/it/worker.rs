@@ -1,0 +1,81 @@
+//! The tasks of a worker together: what its loops do by themselves.
+
+use std::time::Duration;
+
+use entity::customer;
+use entity::message::{Changed, EXCHANGE, QUEUES, SOURCE, UPSYNC};
+use platform::broker::{Broker, Message, Outcome, Topology};
+use platform::clock::Clock;
+use platform::health::Health;
+use platform::supervisor::Supervisor;
+use platform::test_support::until;
+use sync_worker::Worker;
+use sync_worker::downsync::scan::Intervals;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{Setup, World};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+async fn running(world: &World, broker: &Broker) -> Supervisor {
+    let mut engine = world.engine.clone();
+    engine.clock = Clock::system();
+    let worker = Worker {
+        engine,
+        broker: broker.clone(),
+        intervals: Intervals {
+            events: Duration::from_millis(50),
+            full_pass: Duration::from_secs(3600),
+        },
+        health: Health::new(),
+    };
+    let mut supervisor = Supervisor::new(Duration::from_secs(10));
+    sync_worker::start(&mut supervisor, worker).await.unwrap();
+    supervisor
+}
+
+fn message(row: &customer::Model) -> Message {
+    Message {
+        id: row.rev.to_string(),
+        kind: "customer.created".to_owned(),
+        source: SOURCE.to_owned(),
+        subject: row.id.to_string(),
+        time: row.updated_at,
+        traceparent: None,
+        body: Changed::of(row).to_json().to_string().into_bytes().into(),
+    }
+}
+
+#[tokio::test]
+async fn a_worker_carries_changes_both_ways_until_it_is_stopped() {
+    let mut setup = Setup::default();
+    setup.sandbox.clock = stripe_sandbox::Clock::system();
+    let world = World::with(setup).await;
+    let broker = Broker::in_process(&Topology {
+        exchange: EXCHANGE,
+        queues: &QUEUES,
+    });
+    let supervisor = running(&world, &broker).await;
+    let stop = CancellationToken::new();
+    let work = async {
+        let row = world.create(&[("email", "a@x.io"), ("name", "A")]).await;
+        let mut publisher = broker.publisher().await.unwrap();
+        let outcomes = publisher.publish(UPSYNC, vec![message(&row)]).await;
+        assert_eq!(outcomes, [Outcome::Confirmed]);
+        let stripe_id = world.stripe_id(row.id).await;
+        world.stripe_edits(&stripe_id, &[("name", "B")]);
+        until("the edit comes home", LIMIT, async || {
+            (world.row(row.id).await.name.as_deref() == Some("B")).then_some(())
+        })
+        .await;
+        world.stripe_deletes(&stripe_id);
+        until("the deletion comes home", LIMIT, async || {
+            world.row(row.id).await.is_deleted().then_some(())
+        })
+        .await;
+        assert_eq!(world.calls(), ["POST /v1/customers"]);
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(supervisor.run_until(stop.cancelled()), work);
+    ended.unwrap();
+}
