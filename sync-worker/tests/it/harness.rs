@@ -43,7 +43,19 @@ pub(crate) struct Setup {
     pub(crate) policy: Policy,
     /// Of one request to Stripe.
     pub(crate) timeout: Duration,
+    /// Ours; on Postgres it is the database's clock that counts.
+    pub(crate) clock: Clock,
     pub(crate) sandbox: stripe_sandbox::Options,
+}
+
+impl Setup {
+    /// With the clocks of the machine.
+    pub(crate) fn in_real_time() -> Self {
+        let mut setup = Self::default();
+        setup.clock = Clock::system();
+        setup.sandbox.clock = stripe_sandbox::Clock::system();
+        setup
+    }
 }
 
 impl Default for Setup {
@@ -52,6 +64,7 @@ impl Default for Setup {
         Self {
             policy: Policy::default(),
             timeout: Duration::from_secs(10),
+            clock: Clock::manual(start),
             sandbox: stripe_sandbox::Options {
                 clock: stripe_sandbox::Clock::manual(start),
                 seed: Some(1),
@@ -66,6 +79,7 @@ pub(crate) struct World {
     pub(crate) stripe: Running,
     pub(crate) broker: Broker,
     pub(crate) drifts: Mutex<Drifts>,
+    is_manual: bool,
     health: Health,
     /// Applies what the scans publish.
     _tasks: JoinSet<anyhow::Result<()>>,
@@ -83,7 +97,7 @@ impl World {
     }
 
     pub(crate) async fn on(database: TestDatabase, setup: Setup) -> Self {
-        let start = DateTime::from_timestamp(START, 0).unwrap();
+        let is_manual = setup.sandbox.clock.advance(Duration::ZERO);
         let stripe = start_sandbox(setup.sandbox).await;
         let topology = Topology {
             exchange: EXCHANGE,
@@ -92,7 +106,7 @@ impl World {
         let broker = Broker::in_process(&topology);
         let engine = Engine {
             db: database.connection.clone(),
-            clock: Clock::manual(start),
+            clock: setup.clock,
             stripe: client(&stripe.url, setup.timeout),
             policy: setup.policy,
             lane: LaneState::default(),
@@ -110,6 +124,7 @@ impl World {
             engine,
             stripe,
             broker,
+            is_manual,
             health,
             _tasks: tasks,
             _database: database,
@@ -128,7 +143,9 @@ impl World {
 
     /// No two steps happen in the same microsecond.
     fn tick(&self) {
-        self.engine.clock.advance(Duration::from_millis(1));
+        if self.is_manual {
+            self.engine.clock.advance(Duration::from_millis(1));
+        }
     }
 
     pub(crate) async fn push(&self, id: Uuid) -> Option<Pushed> {

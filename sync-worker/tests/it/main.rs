@@ -8,6 +8,7 @@
 mod downsync;
 mod harness;
 mod model;
+mod storm;
 mod stripe_client;
 mod stripe_faults;
 mod stripe_server;

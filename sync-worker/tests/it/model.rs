@@ -54,6 +54,9 @@ impl Model {
     async fn new(seed: u64) -> Self {
         let mut setup = Setup::default();
         setup.sandbox.seed = Some(seed);
+        let owners = ["database", "stripe", "manual", "name=stripe"];
+        let owners = owners[usize::try_from(seed).unwrap() % owners.len()];
+        setup.policy.owners = owners.parse().unwrap();
         let world = World::with(setup).await;
         // A list with nothing in it would be refused.
         world.stripe_creates(&[("email", "nobody@x.io")]);

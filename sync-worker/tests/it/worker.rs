@@ -5,7 +5,6 @@ use std::time::Duration;
 use entity::customer;
 use entity::message::{Changed, EXCHANGE, QUEUES, SOURCE, UPSYNC};
 use platform::broker::{Broker, Message, Outcome, Topology};
-use platform::clock::Clock;
 use platform::health::Health;
 use platform::supervisor::Supervisor;
 use platform::test_support::until;
@@ -18,10 +17,8 @@ use crate::harness::{Setup, World};
 const LIMIT: Duration = Duration::from_secs(30);
 
 async fn running(world: &World, broker: &Broker) -> Supervisor {
-    let mut engine = world.engine.clone();
-    engine.clock = Clock::system();
     let worker = Worker {
-        engine,
+        engine: world.engine.clone(),
         broker: broker.clone(),
         intervals: Intervals {
             events: Duration::from_millis(50),
@@ -48,9 +45,7 @@ fn message(row: &customer::Model) -> Message {
 
 #[tokio::test]
 async fn a_worker_carries_changes_both_ways_until_it_is_stopped() {
-    let mut setup = Setup::default();
-    setup.sandbox.clock = stripe_sandbox::Clock::system();
-    let world = World::with(setup).await;
+    let world = World::with(Setup::in_real_time()).await;
     let broker = Broker::in_process(&Topology {
         exchange: EXCHANGE,
         queues: &QUEUES,

@@ -107,10 +107,21 @@ impl Model {
         if parked.is_some() {
             values.email = Some(row.email.clone());
         }
+        let open: Vec<Field> = conflicts
+            .iter()
+            .filter(|one| one.customer_id == row.id && one.resolved_at.is_none())
+            .map(|one| one.field.parse().unwrap())
+            .collect();
+        for field in &open {
+            values.set(*field, row.fields().get(*field).map(str::to_owned));
+        }
         if values != row.fields() || link.synced_rev != row.rev {
             return Err(format!("{row:?} differs from {shown} by {link:?}"));
         }
         for field in [Field::Name, Field::Phone] {
+            if open.contains(&field) {
+                continue;
+            }
             self.no_edit_went_silently(row, &stripe_id, field, conflicts)?;
         }
         Ok(())
