@@ -13,7 +13,7 @@ use crate::problem::{Code, Problem};
 
 const MAX_BYTES: usize = 64 * 1024;
 /// How long a body may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A body that is read and checked; its type is its schema in the spec.
 pub(crate) struct JsonBody<T>(pub(crate) T);

@@ -8,6 +8,7 @@ use platform::config::{Secret, secret};
 use tokio::net::TcpListener;
 
 use crate::auth::Keys;
+use crate::webhook::WebhookSecrets;
 
 #[derive(clap::Args, Clone, Debug)]
 #[group(id = "api")]
@@ -29,6 +30,19 @@ pub struct Config {
     #[arg(long, env = "API_KEYS_FILE", value_name = "PATH")]
     pub api_keys_file: Option<PathBuf>,
 
+    /// The signing secrets of Stripe's webhook endpoints, separated by commas; without one no webhook is taken
+    #[arg(
+        long,
+        env = "STRIPE_WEBHOOK_SECRET",
+        hide_env_values = true,
+        value_name = "SECRETS"
+    )]
+    pub stripe_webhook_secret: Option<Secret>,
+
+    /// A file that holds the secrets, separated by commas or line ends
+    #[arg(long, env = "STRIPE_WEBHOOK_SECRET_FILE", value_name = "PATH")]
+    pub stripe_webhook_secret_file: Option<PathBuf>,
+
     /// Listen beyond loopback without keys: only trusted peers can reach this port
     #[arg(long, env = "API_ANONYMOUS", value_parser = switch, value_name = "BOOL",
           default_value = "false", num_args = 0..=1, default_missing_value = "true")]
@@ -43,6 +57,22 @@ impl Config {
     pub fn keys(&self) -> anyhow::Result<Keys> {
         let keys = secret(&self.api_keys, &self.api_keys_file, "API_KEYS")?;
         Ok(keys.as_ref().map_or_else(Keys::none, Keys::parse))
+    }
+
+    /// The secrets of Stripe's webhook endpoints.
+    ///
+    /// # Errors
+    /// When they are given twice, or their file can't be read.
+    pub fn webhook_secrets(&self) -> anyhow::Result<WebhookSecrets> {
+        let secrets = secret(
+            &self.stripe_webhook_secret,
+            &self.stripe_webhook_secret_file,
+            "STRIPE_WEBHOOK_SECRET",
+        )?;
+        Ok(secrets
+            .as_ref()
+            .map(WebhookSecrets::parse)
+            .unwrap_or_default())
     }
 
     /// Listens, if that is safe.
@@ -91,6 +121,8 @@ mod tests {
             api_listen: listen.to_owned(),
             api_keys: keys.map(Secret::new),
             api_keys_file: None,
+            stripe_webhook_secret: None,
+            stripe_webhook_secret_file: None,
             api_anonymous,
         }
     }

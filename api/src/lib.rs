@@ -12,7 +12,9 @@ mod idempotency;
 mod openapi;
 mod problem;
 mod request;
+mod webhook;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -20,8 +22,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use platform::clock::Clock;
 use platform::health::Health;
 use platform::wake::Wake;
+use poem::http::Method;
 use poem::listener::TcpAcceptor;
-use poem::{Endpoint, IntoEndpoint, Response, Server};
+use poem::{Endpoint, IntoEndpoint, Response, Server, post};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,11 +32,13 @@ use tokio_util::sync::CancellationToken;
 pub use auth::Keys;
 pub use config::Config;
 pub use idempotency::{KEPT, prune_once};
+pub use webhook::WebhookSecrets;
 
 use auth::Gate;
 use customers::{Customers, Original, Resource};
 use openapi::Slashed;
 use request::{Observed, Routes};
+use webhook::Webhook;
 
 /// How long requests may take to finish once the process is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -51,6 +56,8 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// Who is let in.
     pub keys: Keys,
+    /// Those of Stripe's webhook endpoints; without any, no webhook is taken.
+    pub webhook_secrets: WebhookSecrets,
 }
 
 /// Serves the API until `stop`, then lets the requests that are under way finish.
@@ -103,15 +110,21 @@ pub fn spec() -> String {
 }
 
 fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Response> {
+    let webhook = Webhook {
+        db: app.db.clone(),
+        clock: app.clock.clone(),
+        secrets: Arc::new(app.webhook_secrets),
+    };
     let api = api(Customers {
         db: app.db,
         clock: app.clock,
         wake: app.wake,
         stop,
     });
-    let routes = Routes::of_api(api.clone());
+    let routes = Routes::of_api(api.clone()).with(webhook::PATH, &Method::POST);
     let service = openapi::service(api);
-    let open = openapi::routes(platform::admin::routes(app.health, app.metrics), &service);
+    let open = platform::admin::routes(app.health, app.metrics).at(webhook::PATH, post(webhook));
+    let open = openapi::routes(open, &service);
     let gate = Gate {
         keys: app.keys,
         api: service.into_endpoint(),

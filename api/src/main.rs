@@ -79,6 +79,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         health: Health::new(),
         metrics: telemetry::metrics()?,
         keys: arguments.api.keys()?,
+        webhook_secrets: arguments.api.webhook_secrets()?,
     };
     supervisor.spawn("api", api::run(listener, app, stop));
     supervisor.run().await

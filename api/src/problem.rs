@@ -42,6 +42,8 @@ pub(crate) enum Code {
     MethodNotAllowed,
     /// No API key, or not one of ours.
     Unauthorized,
+    /// The body is not signed by Stripe with a secret that we know, or not just now.
+    InvalidSignature,
     /// The body did not arrive in time.
     RequestTimeout,
     /// The database is away or overloaded; try again.
@@ -54,7 +56,9 @@ impl Code {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::ValidationFailed | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::MalformedJson | Self::MalformedRequest => StatusCode::BAD_REQUEST,
+            Self::MalformedJson | Self::MalformedRequest | Self::InvalidSignature => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::EmailTaken => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,

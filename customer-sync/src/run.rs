@@ -31,6 +31,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     // What can be wrong with the settings is found before anything is started.
     let listener = arguments.api.bind().await?;
     let keys = arguments.api.keys()?;
+    let webhook_secrets = arguments.api.webhook_secrets()?;
     let amqp_url = arguments.broker.url()?;
     let _folder = Folder::take(&arguments.data_dir)?;
 
@@ -89,6 +90,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
         health,
         metrics: telemetry::metrics()?,
         keys,
+        webhook_secrets,
     };
     supervisor.spawn("api", api::run(listener, app, stop));
     greeting::print(&places);

@@ -13,5 +13,6 @@ pub mod message;
 pub mod outbox;
 pub mod stripe_event;
 pub mod stripe_link;
+pub mod stripe_object;
 pub mod unmatched;
 pub mod write;

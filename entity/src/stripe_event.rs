@@ -1,7 +1,18 @@
 //! The inbox of Stripe's events, polled or sent to the webhook. The id is the key, so duplicates end
 //! here; an event says "read this customer again" and nothing more.
 
+use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+
+use crate::message::StripeCopy;
+
+/// The events that say something about a customer itself. `customer.*` would bring its subscriptions,
+/// sources and discounts too.
+pub const KINDS: [&str; 3] = ["customer.created", "customer.updated", "customer.deleted"];
+
+/// SQLite takes 32,766 parameters in one statement, and a row has seven.
+const ROWS_AT_ONCE: usize = 500;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "stripe_event")]
@@ -23,3 +34,45 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// An event, which says "read this customer again".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub id: String,
+    /// One of [`KINDS`].
+    pub kind: String,
+    pub stripe_id: String,
+    /// Unix seconds. Not an order, and not unique.
+    pub created: i64,
+    /// The customer as it was at some time, in the form of an API version that may not be ours: never to
+    /// be applied. Absent where the event shows none that can be read.
+    pub copy: Option<StripeCopy>,
+}
+
+/// Puts events into the inbox; those that are in it already stay as they are. Returns how many are new.
+pub async fn receive(
+    db: &impl ConnectionTrait,
+    events: &[Event],
+    now: DateTimeUtc,
+) -> Result<u64, DbErr> {
+    let mut fresh = 0;
+    for events in events.chunks(ROWS_AT_ONCE) {
+        let rows = events.iter().map(|event| ActiveModel {
+            id: Set(event.id.clone()),
+            kind: Set(event.kind.clone()),
+            stripe_id: Set(event.stripe_id.clone()),
+            created: Set(event.created),
+            copy: Set(event
+                .copy
+                .as_ref()
+                .and_then(|copy| serde_json::to_value(copy).ok())),
+            received_at: Set(now),
+            processed_at: Set(None),
+        });
+        fresh += Entity::insert_many(rows)
+            .on_conflict(OnConflict::column(Column::Id).do_nothing().to_owned())
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(fresh)
+}

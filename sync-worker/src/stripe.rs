@@ -10,19 +10,20 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use entity::message::StripeCopy;
+use entity::stripe_event::Event;
+use entity::stripe_object::{Unreadable, is_id};
 use platform::config::Secret;
 use reqwest::Url;
 use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
 use stripe_core::customer::{CreateCustomer, DeleteCustomer, RetrieveCustomer, UpdateCustomer};
 
-use answer::Unreadable;
 use limiter::Limiter;
 use transport::{Call, Transport};
 
 pub use body::{create_body, detach_body, update_body};
 pub use failure::{Details, Failure, FailureKind};
 pub use limiter::Lane;
-pub use page::{EVENT_TYPES, Event, EventPage, LARGEST_PAGE, ListPage, Page};
+pub use page::{EventPage, LARGEST_PAGE, ListPage, Page};
 
 mod answer;
 mod body;
@@ -267,7 +268,7 @@ fn with_body(mut request: RequestBuilder, body: &str) -> RequestBuilder {
 /// The id as a part of a path. Without the check a bad id would reach another endpoint: none at all
 /// would make a list of a retrieve.
 fn path_segment(stripe_id: &str) -> Result<String, Failure> {
-    if answer::is_id(stripe_id) {
+    if is_id(stripe_id) {
         Ok(form_urlencoded::byte_serialize(stripe_id.as_bytes()).collect())
     } else {
         let what = "an id that no stripe customer has";

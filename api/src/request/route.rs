@@ -41,6 +41,16 @@ impl Routes {
         }
     }
 
+    /// And a route of another making.
+    pub(crate) fn with(mut self, pattern: &'static str, method: &Method) -> Self {
+        let route = Route {
+            label: pattern.into(),
+            allow: allow(std::iter::once(method)),
+        };
+        self.known.insert(pattern.to_owned(), route);
+        self
+    }
+
     pub(super) fn of(&self, pattern: Option<&PathPattern>) -> Route {
         let Some(PathPattern(pattern)) = pattern else {
             return self.unknown.clone();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{App, Keys};
+use api::{App, Keys, WebhookSecrets};
 use chrono::{DateTime, Utc};
 use entity::{customer, outbox};
 use platform::clock::Clock;
@@ -105,6 +105,9 @@ impl Api {
     }
 }
 
+/// Of Stripe's webhook endpoints, while one of them is rolled.
+pub(crate) const WEBHOOK_SECRETS: &str = "whsec_old,whsec_new";
+
 pub(crate) const CUSTOMERS: &str = "/api/v1/customers";
 
 pub(crate) fn app(database: &TestDatabase, keys: &str) -> App {
@@ -115,6 +118,7 @@ pub(crate) fn app(database: &TestDatabase, keys: &str) -> App {
         health: Health::new(),
         metrics: telemetry::metrics().unwrap(),
         keys: Keys::parse(&Secret::new(keys)),
+        webhook_secrets: WebhookSecrets::parse(&Secret::new(WEBHOOK_SECRETS)),
     }
 }
 

@@ -20,3 +20,4 @@ mod resource;
 mod server;
 mod spec;
 mod sync;
+mod webhook;

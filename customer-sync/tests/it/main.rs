@@ -6,6 +6,7 @@
 )]
 
 mod all_in_one;
+mod anomalies;
 mod client;
 mod journey;
 mod process;

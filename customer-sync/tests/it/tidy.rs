@@ -45,7 +45,7 @@ fn metadata() -> Metadata {
 }
 
 /// Every Rust file of the workspace, with its text.
-fn sources() -> Vec<(PathBuf, String)> {
+pub(crate) fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = ARROWS.iter().map(|(name, _)| root().join(name)).collect();
     while let Some(folder) = folders.pop() {

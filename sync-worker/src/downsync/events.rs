@@ -7,14 +7,13 @@ use std::collections::HashSet;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
-use entity::stripe_event;
+use entity::stripe_event::{self, Event};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::state;
 use crate::engine::Engine;
-use crate::stripe::{Event, EventPage, Lane};
+use crate::stripe::{EventPage, Lane};
 
 /// How far behind the cursor each look goes, in seconds: events may appear late.
 const OVERLAP_SECONDS: i64 = 30;
@@ -24,9 +23,6 @@ const CURSOR_LIFE_SECONDS: i64 = 29 * 24 * 3600;
 
 /// More new events than a full pass would read pages; then a full pass is cheaper and surer.
 const TOO_MANY: usize = 5_000;
-
-/// SQLite takes 32,766 parameters in one statement, and a row has seven.
-const ROWS_AT_ONCE: usize = 500;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
@@ -65,20 +61,7 @@ pub async fn poll(engine: &Engine) -> anyhow::Result<Polled> {
     let count = events.len();
     let newest = events.iter().map(|event| event.created).max();
     let tx = engine.begin().await?;
-    let rows: Vec<_> = events
-        .into_iter()
-        .map(|event| inbox_row(event, now))
-        .collect();
-    for rows in rows.chunks(ROWS_AT_ONCE) {
-        stripe_event::Entity::insert_many(rows.to_vec())
-            .on_conflict(
-                OnConflict::column(stripe_event::Column::Id)
-                    .do_nothing()
-                    .to_owned(),
-            )
-            .exec_without_returning(&tx)
-            .await?;
-    }
+    stripe_event::receive(&tx, &events, now).await?;
     state::store(&tx, now, |state| {
         state.events_cursor = Set(Some(newest.unwrap_or(cursor).max(cursor)));
     })
@@ -159,16 +142,4 @@ async fn known_ids(engine: &Engine, ids: &[String]) -> anyhow::Result<HashSet<St
         .all(&engine.db)
         .await?;
     Ok(known.into_iter().collect())
-}
-
-fn inbox_row(event: Event, now: DateTime<Utc>) -> stripe_event::ActiveModel {
-    stripe_event::ActiveModel {
-        id: Set(event.id),
-        kind: Set(event.kind),
-        stripe_id: Set(event.copy.stripe_id.clone()),
-        created: Set(event.created),
-        copy: Set(serde_json::to_value(&event.copy).ok()),
-        received_at: Set(now),
-        processed_at: Set(None),
-    }
 }

@@ -4,29 +4,12 @@
 //! removes them between versions. What has no usable id, or a member of another type than it should
 //! have, is an error: taken for empty it would clear a field, left out of a list it would look deleted.
 
-use entity::fields::Fields;
 use entity::message::StripeCopy;
-use serde_json::{Map, Value};
+use entity::stripe_event::{Event, KINDS};
+use entity::stripe_object::{Object, Unreadable, copy, created, id, unreadable};
+use serde_json::Value;
 
-use super::body::{CUSTOMER_ID, DETACHED, REV};
-use super::page::{EVENT_TYPES, Event, Page};
-
-type Object = Map<String, Value>;
-
-/// Why an answer can't be read. Quotes nothing of it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unreadable(pub(super) String);
-
-fn unreadable(what: impl Into<String>) -> Unreadable {
-    Unreadable(what.into())
-}
-
-/// Whether a text can be an id of Stripe's, in a path and in the database.
-pub(super) fn is_id(text: &str) -> bool {
-    (1..=255).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_graphic())
-        && !matches!(text, "." | "..")
-}
+use super::page::Page;
 
 pub(super) fn object(body: &[u8]) -> Result<Object, Unreadable> {
     // serde_json's own words may quote the value at fault.
@@ -105,7 +88,7 @@ pub(super) fn events(object: &Object) -> Result<Page<Event>, Unreadable> {
 fn event(object: &Object) -> Result<Option<Event>, Unreadable> {
     let kind = object.get("type").and_then(Value::as_str);
     let kind = kind.ok_or_else(|| unreadable("an event without a type"))?;
-    if !EVENT_TYPES.contains(&kind) {
+    if !KINDS.contains(&kind) {
         return Ok(None);
     }
     let customer = object
@@ -116,8 +99,9 @@ fn event(object: &Object) -> Result<Option<Event>, Unreadable> {
     Ok(Some(Event {
         id: id(object)?,
         kind: kind.to_owned(),
+        stripe_id: self::id(customer)?,
         created: created(object)?,
-        copy: copy(customer)?,
+        copy: copy(customer).ok(),
     }))
 }
 
@@ -143,69 +127,10 @@ fn list(object: &Object) -> Result<(Vec<&Object>, bool), Unreadable> {
     Ok((items, has_more))
 }
 
-fn copy(object: &Object) -> Result<StripeCopy, Unreadable> {
-    let deleted = match object.get("deleted") {
-        None | Some(Value::Null) => false,
-        Some(Value::Bool(deleted)) => *deleted,
-        Some(_) => return Err(unreadable("a customer that is neither deleted nor not")),
-    };
-    let fields = Fields {
-        email: text(object, "email")?,
-        name: text(object, "name")?,
-        phone: text(object, "phone")?,
-        description: text(object, "description")?,
-    };
-    let metadata = |name: &str| {
-        object
-            .get("metadata")
-            .and_then(|all| all.get(name))
-            .and_then(Value::as_str)
-    };
-    Ok(StripeCopy {
-        stripe_id: id(object)?,
-        deleted,
-        fields: if deleted {
-            Fields::default()
-        } else {
-            fields.canonical()
-        },
-        // What a person has written there is nobody's id, and no reason to stop.
-        customer_id: metadata(CUSTOMER_ID).and_then(|id| id.parse().ok()),
-        stamp: metadata(REV).and_then(|stamp| stamp.parse().ok()),
-        detached: metadata(DETACHED) == Some("true"),
-        created: created(object)?,
-    })
-}
-
-fn id(object: &Object) -> Result<String, Unreadable> {
-    let id = object.get("id").and_then(Value::as_str);
-    let id = id
-        .filter(|id| is_id(id))
-        .ok_or_else(|| unreadable("an object without an id"))?;
-    Ok(id.to_owned())
-}
-
-fn text(object: &Object, name: &'static str) -> Result<Option<String>, Unreadable> {
-    match object.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(unreadable(format!("a customer whose {name} is no text"))),
-    }
-}
-
-/// Missing, it is the oldest of all times; it picks one of several customers and orders nothing else.
-fn created(object: &Object) -> Result<i64, Unreadable> {
-    match object.get("created") {
-        None | Some(Value::Null) => Ok(0),
-        Some(value) => value
-            .as_i64()
-            .ok_or_else(|| unreadable("an object whose time of creation is no number")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use entity::fields::Fields;
     use serde_json::json;
 
     fn parsed(value: Value) -> Object {
@@ -365,7 +290,7 @@ mod tests {
             event("evt_4", "balance.available", json!({})),
         ]}));
         let page = events(&list).unwrap();
-        let of = |event: &Event| (event.id.clone(), event.copy.stripe_id.clone());
+        let of = |event: &Event| (event.id.clone(), event.stripe_id.clone());
         let read: Vec<_> = page.items.iter().map(of).collect();
         let expected = [("evt_1", "cus_1"), ("evt_2", "cus_2")];
         assert_eq!(

@@ -6,16 +6,10 @@
 use std::collections::HashMap;
 
 use entity::fields::{Field, Fields, Stamp};
+use entity::stripe_object::{CUSTOMER_ID, DETACHED, REV};
 use stripe_client_core::StripeRequest;
 use stripe_core::customer::{CreateCustomer, UpdateCustomer};
 use uuid::Uuid;
-
-/// Metadata: the row that a customer was made for or linked to.
-pub(super) const CUSTOMER_ID: &str = "customer_sync_id";
-/// Metadata: our last write to it, a [`Stamp`].
-pub(super) const REV: &str = "customer_sync_rev";
-/// Metadata: `true` once we let go of it.
-pub(super) const DETACHED: &str = "customer_sync_detached";
 
 /// The body that creates a customer. `fields` are canonical; those that are `None` are left out.
 pub fn create_body(fields: &Fields, customer_id: Uuid, stamp: &Stamp) -> String {

@@ -4,14 +4,10 @@ use stripe_core::customer::ListCustomer;
 use stripe_core::event::ListEvent;
 use stripe_types::{RangeBoundsTs, RangeQueryTs};
 
-use entity::message::StripeCopy;
+use entity::stripe_event::KINDS;
 
 /// The most items that Stripe gives at once.
 pub const LARGEST_PAGE: u32 = 100;
-
-/// The events that say something about a customer itself. `customer.*` would bring its subscriptions,
-/// sources and discounts too.
-pub const EVENT_TYPES: [&str; 3] = ["customer.created", "customer.updated", "customer.deleted"];
 
 /// A page of `GET /v1/customers`, newest first. Deleted customers and those of test clocks are never in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +24,7 @@ pub struct ListPage {
     pub created_lte: Option<i64>,
 }
 
-/// A page of `GET /v1/events` of [`EVENT_TYPES`], newest first, at most 30 days old.
+/// A page of `GET /v1/events` of [`KINDS`], newest first, at most 30 days old.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventPage {
     /// 1 to [`LARGEST_PAGE`].
@@ -47,19 +43,6 @@ pub struct Page<T> {
     /// The id of the last object, for the `starting_after` of the next page; `None` of an empty one.
     /// Not always an item: events of a type that was not asked for are left out.
     pub cursor: Option<String>,
-}
-
-/// An event, which says "read this customer again".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    pub id: String,
-    /// One of [`EVENT_TYPES`].
-    pub kind: String,
-    /// Unix seconds. Not an order, and not unique.
-    pub created: i64,
-    /// The customer as it was at some time, in the form of an API version that may not be ours:
-    /// never to be applied. Only its `stripe_id` is sure to be there.
-    pub copy: StripeCopy,
 }
 
 impl Default for ListPage {
@@ -102,7 +85,7 @@ impl ListPage {
 
 impl EventPage {
     pub(super) fn request(&self) -> ListEvent {
-        let types = EVENT_TYPES.map(str::to_owned);
+        let types = KINDS.map(str::to_owned);
         let mut request = ListEvent::new().limit(self.limit).types(types);
         if let Some(created) = created(self.created_gte, None) {
             request = request.created(created);

@@ -51,8 +51,10 @@ pub(crate) struct Setup {
 impl Setup {
     /// With the clocks of the machine.
     pub(crate) fn in_real_time() -> Self {
-        let mut setup = Self::default();
-        setup.clock = Clock::system();
+        let mut setup = Self {
+            clock: Clock::system(),
+            ..Self::default()
+        };
         setup.sandbox.clock = stripe_sandbox::Clock::system();
         setup
     }

@@ -8,6 +8,7 @@ use platform::broker::{Broker, Message, Outcome, Topology};
 use platform::health::Health;
 use platform::supervisor::Supervisor;
 use platform::test_support::until;
+use stripe_sandbox::fault::Kind;
 use sync_worker::Worker;
 use sync_worker::downsync::scan::Intervals;
 use tokio_util::sync::CancellationToken;
@@ -73,4 +74,44 @@ async fn a_worker_carries_changes_both_ways_until_it_is_stopped() {
     };
     let (ended, ()) = tokio::join!(supervisor.run_until(stop.cancelled()), work);
     ended.unwrap();
+}
+
+/// A59: the worker is stopped with work of every kind under way, both sides go on, and another one starts.
+#[tokio::test]
+async fn a_worker_that_starts_after_a_pause_goes_on_where_the_last_one_stopped() {
+    let world = World::with(Setup::in_real_time()).await;
+    let broker = Broker::in_process(&Topology {
+        exchange: EXCHANGE,
+        queues: &QUEUES,
+    });
+    let edited = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let begun = world.create(&[("email", "b@x.io")]).await;
+    let stripe_id = world.stripe_id(edited.id).await;
+    // A push whose answer is lost, a copy that was put aside, an event that waits in the inbox.
+    world.fault("POST /v1/customers", Kind::ResetAfterEffect);
+    world.push(begun.id).await;
+    let stale = world.read(&stripe_id).await;
+    world.update(edited.id, &[("phone", "1")]).await;
+    world.push(edited.id).await;
+    world.apply(&stale).await;
+    world.stripe_edits(&stripe_id, &[("name", "B")]);
+    world.poll().await;
+    world.update(begun.id, &[("name", "C")]).await;
+
+    let supervisor = running(&world, &broker).await;
+    let stop = CancellationToken::new();
+    let work = async {
+        until("all of it is done", LIMIT, async || {
+            let home = world.row(edited.id).await.name.as_deref() == Some("B");
+            let link = world.link(begun.id).await;
+            (home && link.stripe_id.is_some() && link.synced_rev == 2).then_some(())
+        })
+        .await;
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(supervisor.run_until(stop.cancelled()), work);
+    ended.unwrap();
+    world.assert_in_step(edited.id).await;
+    world.assert_in_step(begun.id).await;
+    assert_eq!(world.made_for(begun.id), 1);
 }

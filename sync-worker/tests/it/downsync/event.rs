@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use entity::message::StripeCopy;
 use entity::stripe_event;
-use sea_orm::ActiveValue::Set;
-use sea_orm::EntityTrait;
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::events::Polled;
 use sync_worker::upsync::begin::{Begun, begin};
@@ -19,19 +17,32 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// As the webhook writes it.
 async fn deliver(world: &World, id: &str, kind: &str, stripe_id: &str, copy: Option<StripeCopy>) {
-    let event = stripe_event::ActiveModel {
-        id: Set(id.to_owned()),
-        kind: Set(kind.to_owned()),
-        stripe_id: Set(stripe_id.to_owned()),
-        created: Set(1),
-        copy: Set(copy.map(|copy| serde_json::to_value(copy).unwrap())),
-        received_at: Set(world.now().await),
-        processed_at: Set(None),
+    let event = stripe_event::Event {
+        id: id.to_owned(),
+        kind: kind.to_owned(),
+        stripe_id: stripe_id.to_owned(),
+        created: 1,
+        copy,
     };
-    stripe_event::Entity::insert(event)
-        .exec_without_returning(&world.engine.db)
-        .await
-        .unwrap();
+    let now = world.now().await;
+    let fresh = stripe_event::receive(&world.engine.db, &[event], now).await;
+    assert_eq!(fresh.unwrap(), 1);
+}
+
+/// A47
+#[tokio::test]
+async fn a_thin_event_is_enough_to_bring_an_edit_and_a_deletion_home() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.stripe_edits(&stripe_id, &[("name", "B")]);
+    deliver(&world, "evt_thin_1", "customer.updated", &stripe_id, None).await;
+    assert_eq!(world.inbox().await.drifts, 1);
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("B"));
+    world.stripe_deletes(&stripe_id);
+    deliver(&world, "evt_thin_2", "customer.deleted", &stripe_id, None).await;
+    assert_eq!(world.inbox().await.drifts, 1);
+    world.assert_gone(row.id).await;
 }
 
 /// A38, A40: the same second, the same events at every look.

@@ -33,6 +33,7 @@ async fn go_on(world: &World, at_start: bool) {
     assert_eq!(world.due().await, 1);
 }
 
+/// A56
 #[tokio::test]
 async fn a_create_that_died_before_it_was_sent_is_sent() {
     for at_start in [false, true] {
@@ -46,6 +47,7 @@ async fn a_create_that_died_before_it_was_sent_is_sent() {
     }
 }
 
+/// A56
 #[tokio::test]
 async fn a_create_that_died_before_its_answer_was_written_down_made_one_customer() {
     for at_start in [false, true] {
@@ -62,6 +64,7 @@ async fn a_create_that_died_before_its_answer_was_written_down_made_one_customer
     }
 }
 
+/// A56
 #[tokio::test]
 async fn an_update_that_died_is_done_once() {
     for is_sent in [false, true] {
@@ -80,6 +83,7 @@ async fn an_update_that_died_is_done_once() {
     }
 }
 
+/// A56
 #[tokio::test]
 async fn a_delete_that_died_is_done() {
     for is_sent in [false, true] {
@@ -95,7 +99,7 @@ async fn a_delete_that_died_is_done() {
     }
 }
 
-/// An edit whose message was answered by a push that dies afterwards.
+/// A56: an edit whose message was answered by a push that dies afterwards.
 #[tokio::test]
 async fn an_edit_during_a_push_that_died_is_pushed_with_the_rest() {
     let world = World::new().await;
@@ -110,7 +114,7 @@ async fn an_edit_during_a_push_that_died_is_pushed_with_the_rest() {
     world.assert_in_step(row.id).await;
 }
 
-/// The process dies right after it has written down one push and before it begins the next.
+/// A56: the process dies right after it has written down one push and before it begins the next.
 #[tokio::test]
 async fn an_edit_during_a_push_is_not_forgotten_when_the_process_dies_after_it() {
     let world = World::new().await;
@@ -127,7 +131,7 @@ async fn an_edit_during_a_push_is_not_forgotten_when_the_process_dies_after_it()
     world.assert_in_step(row.id).await;
 }
 
-/// A push that was thought dead, and comes back, has nothing more to say.
+/// A56: a push that was thought dead, and comes back, has nothing more to say.
 #[tokio::test]
 async fn a_push_that_was_taken_over_writes_nothing() {
     let world = World::new().await;
