@@ -333,3 +333,46 @@ async fn a_person_who_takes_back_our_edit_in_stripe_is_heard() {
     }
     assert_eq!(world.calls().len(), 1);
 }
+
+/// U4, D4: and a person edits what the late write has left, before anybody here has seen it.
+#[tokio::test]
+async fn an_edit_upon_a_late_write_of_ours_comes_home() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.update(row.id, &[("name", "B")]).await;
+    world.push(row.id).await;
+    let late = stamp(&world.shown(&stripe_id)).to_string();
+    world.update(row.id, &[("name", "C")]).await;
+    world.push(row.id).await;
+    world.events().await;
+    world.stripe_edits(
+        &stripe_id,
+        &[("name", "B"), ("metadata[customer_sync_rev]", &late)],
+    );
+    world.stripe_edits(&stripe_id, &[("name", "D")]);
+    world.events().await;
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("D"));
+    world.settle().await;
+    assert_eq!(world.shown(&stripe_id)["name"], "D");
+    world.assert_in_step(row.id).await;
+}
+
+/// A1: a deletion waits for its push, and Stripe's copy, as fresh as can be, shows an edit.
+#[tokio::test]
+async fn a_fresh_copy_neither_revives_a_tombstone_nor_stops_its_deletion() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    let deleted = world.delete(row.id).await;
+    world.stripe_edits(&stripe_id, &[("name", "B")]);
+    let drift = world.read(&stripe_id).await;
+    assert_eq!(world.apply(&drift).await, NOTHING);
+    assert_eq!(world.row(row.id).await, deleted);
+    world.pass().await;
+    assert_eq!(world.row(row.id).await, deleted);
+    world.push(row.id).await;
+    world.settle().await;
+    world.assert_gone(row.id).await;
+    assert!(world.rows().await.is_empty());
+}
