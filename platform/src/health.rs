@@ -21,6 +21,8 @@ pub struct Component {
 #[derive(Debug)]
 struct State {
     kind: Kind,
+    /// When a problem is looked into again.
+    next_try: Option<Instant>,
     /// When it got into this kind of state.
     since: Instant,
     beat: Instant,
@@ -62,6 +64,7 @@ impl Health {
         let now = now();
         let state = State {
             kind: Kind::Starting,
+            next_try: None,
             since: now,
             beat: now,
         };
@@ -91,25 +94,32 @@ impl Health {
 impl Component {
     /// A beat: all is well.
     pub fn ok(&self) {
-        self.set(Kind::Ok);
+        self.set(Kind::Ok, None);
     }
 
     /// A beat of a loop that runs but can't do its work. `what` is logged when it changes, and
     /// shown until `ok`; it must hold nothing secret.
     pub fn problem(&self, what: impl Into<String>) {
-        self.set(Kind::Problem(what.into()));
+        self.set(Kind::Problem(what.into()), None);
+    }
+
+    /// A problem that is looked into again at `next_try`, which is shown and not logged.
+    pub fn problem_until(&self, what: impl Into<String>, next_try: Option<tokio::time::Instant>) {
+        let next_try = next_try.map(tokio::time::Instant::into_std);
+        self.set(Kind::Problem(what.into()), next_try);
     }
 
     /// No beats are expected until the next one: a standby that waits for its turn. It counts as
     /// ok.
     pub fn idle(&self) {
-        self.set(Kind::Idle);
+        self.set(Kind::Idle, None);
     }
 
-    fn set(&self, kind: Kind) {
+    fn set(&self, kind: Kind, next_try: Option<Instant>) {
         let now = now();
         let mut state = lock(&self.state);
         state.beat = now;
+        state.next_try = next_try;
         if state.kind == kind {
             return;
         }
@@ -134,7 +144,14 @@ impl Component {
         let silent = now.saturating_duration_since(state.beat);
         let stalled = state.kind != Kind::Idle && silent > self.stalled_after;
         let (status, detail) = match &state.kind {
-            Kind::Problem(what) if !stalled => ("problem", Some(what.clone())),
+            Kind::Problem(what) if !stalled => {
+                let wait = state.next_try.map(|at| at.saturating_duration_since(now));
+                let detail = match wait.map(|wait| wait.as_secs_f64().ceil()) {
+                    Some(seconds) => format!("{what}; next try in {seconds} s"),
+                    None => what.clone(),
+                };
+                ("problem", Some(detail))
+            }
             Kind::Problem(what) => ("stalled", Some(format!("no beat; before that: {what}"))),
             _ if stalled => ("stalled", Some("no beat".to_owned())),
             Kind::Starting => ("starting", None),
@@ -232,6 +249,18 @@ mod tests {
         let (_, status, detail, _) = seen(&health);
         assert_eq!(status, "stalled");
         assert!(detail.contains("the broker refuses"), "{detail}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_problem_that_is_looked_into_again_says_when() {
+        let health = Health::new();
+        let component = health.component("relay", LIMIT);
+        let next_try = tokio::time::Instant::now() + Duration::from_secs(7);
+        component.problem_until("the broker is away", Some(next_try));
+        pass(3).await;
+        assert_eq!(seen(&health).2, "the broker is away; next try in 4 s");
+        pass(6).await;
+        assert_eq!(seen(&health).2, "the broker is away; next try in 0 s");
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,5 +14,6 @@ pub mod publish;
 pub mod recheck;
 pub mod ring;
 pub mod scan;
+mod seen;
 pub mod state;
 mod unlinked;

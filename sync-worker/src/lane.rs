@@ -1,80 +1,200 @@
-//! Whether Stripe takes our key. While it does not, pushing more would only fail for everyone, so the
-//! lane stops, says why, and tries again by itself.
+//! Whether pushes may go on. While Stripe refuses our key, is away, or refuses every customer alike,
+//! pushing more would only fail for everyone: the lane stops, says why, and tries again by itself.
+//!
+//! It has two states, running and stopped. Half open is the moment in which one task tries a stopped
+//! lane with one request, so it needs no state of its own.
 
 use std::time::Duration;
 
+use platform::backoff::Backoff;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use uuid::Uuid;
 
-/// How long the lane rests before it tries the key again.
+use blame::Blame;
+
+pub(crate) use blame::{ENOUGH, Trouble};
+
+mod blame;
+
+/// How long the lane rests before it tries again whether a person has put things right.
 pub(crate) const REST: Duration = Duration::from_secs(10);
+
+/// The rests while Stripe is away. Short, because one small request costs nothing and everybody waits.
+const AWAY: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    cap: Duration::from_secs(10),
+};
 
 #[derive(Clone, Debug)]
 pub struct LaneState {
-    stopped: watch::Sender<Option<Stop>>,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    stop: Option<Stop>,
+    blame: Blame,
 }
 
 #[derive(Clone, Debug)]
 struct Stop {
     reason: String,
-    /// None while it has never run.
-    at: Option<Instant>,
+    next_try: Instant,
+    /// What failed for so many; none where a person's setting is at fault.
+    trouble: Option<Trouble>,
 }
 
 impl Default for LaneState {
     fn default() -> Self {
         Self {
-            stopped: watch::Sender::new(None),
+            state: watch::Sender::new(State::default()),
         }
     }
 }
 
 impl LaneState {
-    /// Stops the lane; the reason is shown by the health page.
+    /// Stops the lane until a person has changed a setting; the reason is shown by the health page.
     pub fn stop(&self, reason: impl Into<String>) {
-        self.stopped.send_replace(Some(Stop {
+        self.set(Stop {
             reason: reason.into(),
-            at: Some(Instant::now()),
-        }));
+            next_try: Instant::now() + REST,
+            trouble: None,
+        });
     }
 
     /// Stops a lane that has not run yet, until somebody has looked whose key it is.
     pub fn hold(&self) {
-        self.stopped.send_replace(Some(Stop {
+        self.set(Stop {
             reason: "Stripe has not said yet whose key STRIPE_SECRET_KEY is".to_owned(),
-            at: None,
-        }));
+            next_try: Instant::now(),
+            trouble: None,
+        });
     }
 
+    /// A stopped lane was tried, and Stripe is away, still or by now. The first reason stands: it says since when.
+    pub(crate) fn is_still_away(&self, reason: impl FnOnce() -> String) {
+        self.state.send_modify(|state| {
+            let rests = state.blame.again(Trouble::Away);
+            let known = state.stop.take();
+            let known = known.filter(|stop| stop.trouble == Some(Trouble::Away));
+            state.stop = Some(Stop {
+                reason: known.map_or_else(reason, |stop| stop.reason),
+                next_try: Instant::now() + AWAY.jittered(rests),
+                trouble: Some(Trouble::Away),
+            });
+        });
+    }
+
+    /// A customer was not pushed. Returns whether that is the lane's trouble: then the lane stands still, and
+    /// neither an attempt nor a park is this customer's.
+    pub(crate) fn failed(
+        &self,
+        customer_id: Uuid,
+        trouble: Trouble,
+        reason: impl FnOnce() -> String,
+    ) -> bool {
+        let mut is_lanes = false;
+        self.state.send_if_modified(|state| {
+            if state.stop.is_some() {
+                // It was under way when the lane stopped.
+                is_lanes = true;
+                return false;
+            }
+            let Some(rests) = state.blame.failed(customer_id, &trouble) else {
+                return false;
+            };
+            is_lanes = true;
+            let rest = match trouble {
+                Trouble::Away => AWAY.jittered(rests),
+                Trouble::Refused { .. } => REST,
+            };
+            state.stop = Some(Stop {
+                reason: reason(),
+                next_try: Instant::now() + rest,
+                trouble: Some(trouble),
+            });
+            true
+        });
+        is_lanes
+    }
+
+    /// Stripe has answered a push, whatever it said: it is not away.
+    pub(crate) fn answered(&self) {
+        self.state.send_if_modified(|state| {
+            state.blame.answered();
+            false
+        });
+    }
+
+    /// Stripe has taken a push, so what failed for others is not everybody's trouble.
+    pub(crate) fn succeeded(&self) {
+        self.state.send_if_modified(|state| {
+            state.blame = Blame::default();
+            let was_troubled = state
+                .stop
+                .as_ref()
+                .is_some_and(|stop| stop.trouble.is_some());
+            if was_troubled {
+                state.stop = None;
+            }
+            was_troubled
+        });
+    }
+
+    /// Lets the pushes go on. After a trouble the first of them are on trial: one that fails alike stops
+    /// the lane again.
     pub fn resume(&self) {
-        self.stopped
-            .send_if_modified(|stopped| stopped.take().is_some());
+        self.state
+            .send_if_modified(|state| state.stop.take().is_some());
     }
 
     pub fn stopped(&self) -> Option<String> {
-        let stopped = self.stopped.borrow();
-        stopped.as_ref().map(|stop| stop.reason.clone())
+        let state = self.state.borrow();
+        state.stop.as_ref().map(|stop| stop.reason.clone())
     }
 
-    /// Whether it stands still long enough to try the key again.
+    /// When a stopped lane is tried next.
+    pub fn next_try(&self) -> Option<Instant> {
+        let state = self.state.borrow();
+        state.stop.as_ref().map(|stop| stop.next_try)
+    }
+
+    /// Whether it stands still long enough to be tried.
     pub fn is_rested(&self) -> bool {
-        let stopped = self.stopped.borrow();
-        stopped
-            .as_ref()
-            .is_some_and(|stop| stop.at.is_none_or(|at| at.elapsed() >= REST))
+        self.next_try().is_some_and(|at| at <= Instant::now())
     }
 
     /// Resolves once the lane runs, at once if it does.
     pub async fn running(&self) {
-        let mut stopped = self.stopped.subscribe();
+        let mut state = self.state.subscribe();
         // The sender lives in self, so waiting cannot fail.
-        let _ = stopped.wait_for(Option::is_none).await;
+        let _ = state.wait_for(|state| state.stop.is_none()).await;
+    }
+
+    fn set(&self, stop: Stop) {
+        self.state.send_modify(|state| state.stop = Some(stop));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn away(lane: &LaneState) -> bool {
+        lane.failed(Uuid::new_v4(), Trouble::Away, || "away".to_owned())
+    }
+
+    fn stopped_by_many() -> LaneState {
+        let lane = LaneState::default();
+        for _ in 1..ENOUGH {
+            assert!(!away(&lane));
+        }
+        assert_eq!(lane.stopped(), None);
+        assert!(away(&lane));
+        assert_eq!(lane.stopped().as_deref(), Some("away"));
+        lane
+    }
 
     #[tokio::test]
     async fn a_stopped_lane_says_why_and_waits_until_it_is_resumed() {
@@ -92,5 +212,46 @@ mod tests {
         );
         resumed.unwrap();
         assert_eq!(lane.stopped(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_that_is_away_rests_and_is_stopped_again_by_the_first_that_fails_alike() {
+        let lane = stopped_by_many();
+        tokio::time::advance(AWAY.cap).await;
+        assert!(lane.is_rested());
+        lane.resume();
+        assert!(away(&lane), "it was on trial");
+        lane.resume();
+        lane.succeeded();
+        assert!(!away(&lane), "the trial was over");
+    }
+
+    #[tokio::test]
+    async fn what_was_under_way_when_the_lane_stopped_is_the_lane_s_too() {
+        assert!(away(&stopped_by_many()));
+    }
+
+    #[tokio::test]
+    async fn a_push_that_stripe_takes_starts_a_troubled_lane_and_no_other() {
+        let lane = stopped_by_many();
+        lane.succeeded();
+        assert_eq!(lane.stopped(), None);
+        lane.stop("the key is refused");
+        lane.succeeded();
+        assert!(lane.stopped().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_that_stays_away_keeps_saying_since_when() {
+        let lane = stopped_by_many();
+        for _ in 0..20 {
+            lane.is_still_away(|| "away by now".to_owned());
+            assert_eq!(lane.stopped().as_deref(), Some("away"));
+            let next_try = lane.next_try().unwrap();
+            assert!(next_try <= Instant::now() + AWAY.cap);
+        }
+        lane.stop("the key is refused");
+        lane.is_still_away(|| "away by now".to_owned());
+        assert_eq!(lane.stopped().as_deref(), Some("away by now"));
     }
 }

@@ -52,11 +52,17 @@ pub fn action(operation: Operation, failure: &Failure) -> Action {
         FailureKind::Unsendable => Action::Park {
             reason: "unsendable",
         },
-        FailureKind::NotSent | FailureKind::Unknown => Action::Retry,
+        FailureKind::NotSent | FailureKind::Unknown | FailureKind::TimedOut => Action::Retry,
         // The key repeats the answer, which may have been garbled on its way only.
         FailureKind::Unparsed => spent_or_retry(operation, failure, "unreadable_answer"),
         FailureKind::Answered => answered(operation, failure),
     }
+}
+
+/// Whether Stripe has no such customer.
+pub fn is_missing(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Answered
+        && matches!(action(Operation::Update, failure), Action::Gone)
 }
 
 fn answered(operation: Operation, failure: &Failure) -> Action {

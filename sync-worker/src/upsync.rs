@@ -15,11 +15,11 @@ mod failed;
 pub mod finish;
 pub mod missed;
 pub mod plan;
+mod pushed;
 pub mod send;
 
 pub use begin::Begun;
-pub(crate) use failed::is_missing;
-pub use finish::Pushed;
+pub use pushed::Pushed;
 
 /// More rounds than a customer edited at full speed needs; then the rest waits for its next message.
 const ROUNDS: usize = 10;

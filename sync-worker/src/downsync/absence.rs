@@ -11,8 +11,8 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::inbox::read_again;
-use super::pass::Seen;
 use super::publish::Drifts;
+use super::seen::Seen;
 use super::state;
 use crate::engine::Engine;
 use crate::observe::Park;

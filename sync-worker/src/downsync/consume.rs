@@ -4,22 +4,15 @@
 use std::time::Duration;
 
 use entity::message::{DOWNSYNC, Drift};
-use platform::backoff::Backoff;
 use platform::broker::{Broker, Consumer, Delivery};
 use platform::health::Component;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::apply;
 use super::ring::close_ring;
+use crate::deliveries;
 use crate::engine::Engine;
 use crate::patience::patiently;
-
-const PREFETCH: u16 = 100;
-
-const RECONNECT: Backoff = Backoff {
-    first: Duration::from_millis(200),
-    cap: Duration::from_secs(5),
-};
 
 /// Consumes until it is told to stop.
 pub async fn run(
@@ -28,35 +21,14 @@ pub async fn run(
     health: Component,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut attempt = 0;
-    while !stop.is_cancelled() {
-        let consumed = tokio::select! {
-            () = stop.cancelled() => break,
-            consumer = broker.consumer(DOWNSYNC, PREFETCH) => consumer,
-        };
-        let error = match consumed {
-            Ok(consumer) => {
-                attempt = 0;
-                health.ok();
-                consume(&engine, consumer, &health, &stop).await.err()
-            }
-            Err(error) => Some(error.into()),
-        };
-        if let Some(error) = error {
-            attempt += 1;
-            health.problem(format!("taking drifts, trying again: {error:#}"));
-            let rest = RECONNECT.jittered(attempt);
-            let _ = tokio::time::timeout(rest, stop.cancelled()).await;
-        }
-    }
-    Ok(())
+    let take = |consumer| consume(&engine, consumer, (&health, &stop));
+    deliveries::run((&broker, DOWNSYNC), (&health, &stop), take).await
 }
 
 async fn consume(
     engine: &Engine,
     mut consumer: Consumer,
-    health: &Component,
-    stop: &CancellationToken,
+    (health, stop): (&Component, &CancellationToken),
 ) -> anyhow::Result<()> {
     loop {
         let delivery = tokio::select! {

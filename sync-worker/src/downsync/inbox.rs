@@ -12,9 +12,8 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySel
 use super::diff::is_drift;
 use super::publish::Drifts;
 use crate::engine::Engine;
-use crate::outcome::{Action, Operation, action};
+use crate::outcome::{Action, Operation, action, is_missing};
 use crate::stripe::{Failure, FailureKind, Lane};
-use crate::upsync::is_missing;
 
 const BATCH: u64 = 500;
 

@@ -1,9 +1,6 @@
 //! The full pass: every customer in Stripe is compared with its base. It finds what every faster path
 //! has missed, and who is gone.
 
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use entity::message::{Drift, StripeCopy};
@@ -15,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::diff::is_drift;
 use super::publish::Drifts;
+use super::seen::Seen;
 use super::{absence, state};
 use crate::engine::Engine;
 use crate::stripe::{Lane, ListPage};
@@ -29,31 +27,6 @@ pub struct Counts {
     pub deletions: u64,
     /// Customers of ours that had not reached Stripe.
     pub missed: u64,
-}
-
-/// The ids that a pass saw, as hashes. Two ids with one hash could only hide a deletion until the
-/// next pass, never invent one.
-#[derive(Default)]
-pub struct Seen(HashSet<u64>);
-
-impl Seen {
-    fn insert(&mut self, stripe_id: &str) -> bool {
-        self.0.insert(hash(stripe_id))
-    }
-
-    pub fn contains(&self, stripe_id: &str) -> bool {
-        self.0.contains(&hash(stripe_id))
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-fn hash(stripe_id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    stripe_id.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Runs one pass.

@@ -19,6 +19,8 @@ pub enum FailureKind {
     NotSent,
     /// It was sent, or may have been, and no whole answer came: timeout, reset, a body that ends early.
     Unknown,
+    /// We gave up before it had an answer, and perhaps before it was sent.
+    TimedOut,
     /// It was carried out (2xx), but the answer makes no sense.
     Unparsed,
     /// A status other than 2xx, with or without an error in Stripe's form.
@@ -78,7 +80,7 @@ impl Failure {
 
     /// Reads the error that an answer's body holds, if it is one of Stripe's: gateways answer with
     /// HTML, with other JSON, or with nothing.
-    pub(super) fn answered(status: u16, body: &[u8]) -> Self {
+    pub(crate) fn answered(status: u16, body: &[u8]) -> Self {
         let mut failure = Self::new(FailureKind::Answered, "");
         failure.status = Some(status);
         if let Ok(Body { error }) = serde_json::from_slice(body) {
@@ -154,6 +156,7 @@ impl fmt::Display for Failure {
             FailureKind::Unsendable => write!(f, "making a request to stripe: {}", self.message)?,
             FailureKind::NotSent => write!(f, "connecting to stripe: {}", self.message)?,
             FailureKind::Unknown => write!(f, "waiting for stripe's answer: {}", self.message)?,
+            FailureKind::TimedOut => write!(f, "pushing to stripe: {}", self.message)?,
             FailureKind::Unparsed => write!(f, "reading stripe's answer: {}", self.message)?,
             FailureKind::Answered => f.write_str("stripe refused")?,
         }

@@ -4,25 +4,20 @@
 use std::time::Duration;
 
 use entity::message::{Changed, UPSYNC};
-use platform::backoff::Backoff;
 use platform::broker::{Broker, Consumer, Delivery};
 use platform::health::Component;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::deliveries;
 use crate::engine::Engine;
 use crate::patience::patiently;
 
 /// Customers that are pushed side by side. More than the rate needs at Stripe's usual 200 ms a call.
 pub const CONCURRENCY: usize = 32;
 
-/// Unacknowledged messages that the broker hands out, a few for every hand.
-const PREFETCH: u16 = 100;
-
-const RECONNECT: Backoff = Backoff {
-    first: Duration::from_millis(200),
-    cap: Duration::from_secs(5),
-};
+/// How often the health page hears of a lane that is silent or stopped.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// Consumes until it is told to stop; then it ends what it has begun.
 pub async fn run(
@@ -31,69 +26,48 @@ pub async fn run(
     health: Component,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut attempt = 0;
-    while !stop.is_cancelled() {
-        let consumer = tokio::select! {
-            () = stop.cancelled() => break,
-            consumer = broker.consumer(UPSYNC, PREFETCH) => consumer,
-        };
-        match consumer {
-            Ok(consumer) => {
-                attempt = 0;
-                health.ok();
-                consume(&engine, consumer, &health, &stop).await;
-            }
-            Err(error) => {
-                attempt += 1;
-                health.problem(format!("the broker is away, trying again: {error}"));
-                let rest = RECONNECT.jittered(attempt);
-                let _ = tokio::time::timeout(rest, stop.cancelled()).await;
-            }
-        }
-    }
-    Ok(())
+    let take = |consumer| consume(&engine, consumer, (&health, &stop));
+    deliveries::run((&broker, UPSYNC), (&health, &stop), take).await
 }
 
 /// Handles deliveries until the connection breaks or it is told to stop.
 async fn consume(
     engine: &Engine,
     mut consumer: Consumer,
-    health: &Component,
-    stop: &CancellationToken,
-) {
+    (health, stop): (&Component, &CancellationToken),
+) -> anyhow::Result<()> {
     let mut hands = JoinSet::new();
+    let mut ended = Ok(());
     while !stop.is_cancelled() {
-        while hands.len() >= CONCURRENCY {
-            hands.join_next().await;
-        }
+        report(engine, health);
+        let is_full = hands.len() >= CONCURRENCY;
+        let may_take = !is_full && engine.lane.stopped().is_none();
         let delivery = tokio::select! {
             () = stop.cancelled() => break,
             // A silent queue is healthy.
-            () = tokio::time::sleep(Duration::from_secs(5)) => { report(engine, health); continue }
-            () = engine.lane.running(), if engine.lane.stopped().is_some() => continue,
-            delivery = consumer.next(), if engine.lane.stopped().is_none() => delivery,
+            () = tokio::time::sleep(BEAT) => continue,
+            _ = hands.join_next(), if is_full => continue,
+            () = engine.lane.running(), if !may_take && !is_full => continue,
+            delivery = consumer.next(), if may_take => delivery,
         };
         match delivery {
             Ok(delivery) => {
-                report(engine, health);
-                hands.spawn(handle(
-                    engine.clone(),
-                    delivery,
-                    (health.clone(), stop.clone()),
-                ));
+                let (health, stop) = (health.clone(), stop.clone());
+                hands.spawn(handle(engine.clone(), delivery, (health, stop)));
             }
             Err(error) => {
-                health.problem(format!("the broker is away, trying again: {error}"));
+                ended = Err(error.into());
                 break;
             }
         }
     }
     while hands.join_next().await.is_some() {}
+    ended
 }
 
 fn report(engine: &Engine, health: &Component) {
     match engine.lane.stopped() {
-        Some(reason) => health.problem(reason),
+        Some(reason) => health.problem_until(reason, engine.lane.next_try()),
         None => health.ok(),
     }
 }
@@ -113,6 +87,11 @@ async fn handle(
         }
         return;
     };
+    // A message that came as the lane stopped waits as those in the queue do.
+    tokio::select! {
+        () = engine.lane.running() => {}
+        () = stop.cancelled() => return,
+    }
     let work = || super::push(&engine, changed.id);
     let pushed = patiently("looking at a customer", (&health, &stop), work).await;
     // Dropped, it goes back to the broker.

@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::consume::CONCURRENCY;
-use super::failed::lane_is_stopped;
+use super::failed::{is_away, lane_is_stopped};
 use crate::downsync::state::check_account;
 use crate::engine::Engine;
+use crate::lane::Trouble;
 use crate::outcome::{Action, Operation, action};
 use crate::stripe::{Failure, Lane, ListPage};
 
@@ -54,6 +55,10 @@ pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
     let found = due.len() as u64;
     stream::iter(due)
         .for_each_concurrent(CONCURRENCY, |customer_id| async move {
+            // It may have stopped since; the rest stays due.
+            if engine.lane.stopped().is_some() {
+                return;
+            }
             if let Err(error) = super::push(engine, customer_id).await {
                 tracing::warn!(customer.id = %customer_id, %error, "pushing a customer that is due");
             }
@@ -62,19 +67,19 @@ pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
     Ok(found)
 }
 
-/// Looks whether the key works; resumes the lane if it does.
+/// Tries a stopped lane that has rested; resumes it if Stripe answers and takes the key.
 async fn probe(engine: &Engine) -> bool {
     if !engine.lane.is_rested() {
         return false;
     }
     match try_key(engine).await {
         Ok(()) => {
-            tracing::info!("stripe takes the key; pushes go on");
+            tracing::info!("stripe answers and takes the key; pushes go on");
             engine.lane.resume();
             true
         }
         Err(error) => {
-            engine.lane.stop(why_stopped(&error));
+            keep_stopped(engine, &error);
             false
         }
     }
@@ -92,13 +97,21 @@ async fn try_key(engine: &Engine) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn why_stopped(error: &anyhow::Error) -> String {
+fn keep_stopped(engine: &Engine, error: &anyhow::Error) {
     let Some(failure) = error.downcast_ref::<Failure>() else {
-        return format!("{error:#}");
+        return engine.lane.stop(format!("{error:#}"));
     };
-    match action(Operation::Read, failure) {
-        Action::StopLane { reason } => lane_is_stopped(reason, failure),
-        _ => format!("Stripe does not answer ({failure}); pushes wait and go on by themselves"),
+    let action = action(Operation::Read, failure);
+    match (Trouble::of(&action, failure), action) {
+        (Some(Trouble::Away), _) => {
+            let since = engine.clock.now();
+            engine.lane.is_still_away(|| is_away(since, failure));
+        }
+        (_, Action::StopLane { reason }) => engine.lane.stop(lane_is_stopped(reason, failure)),
+        _ => engine.lane.stop(format!(
+            "Stripe does not say whose key STRIPE_SECRET_KEY is ({failure}); \
+             pushes wait and go on by themselves"
+        )),
     }
 }
 

@@ -3,22 +3,23 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use entity::stripe_link::{self, Parked};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
 
 use super::begin::Push;
-use super::finish::Pushed;
+use super::pushed::Pushed;
 use crate::engine::{Engine, RETRY};
-use crate::lane;
+use crate::lane::{self, ENOUGH, Trouble};
 use crate::outcome::{Action, Operation, action};
 use crate::stripe::{Failure, FailureKind};
 
 /// After a 500 Stripe may still carry the request out. So long it is left alone, then looked up.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Records a failed push under the link's lock.
+/// Records a failed push under the link's lock. What is the lane's trouble costs this customer nothing: no
+/// attempt is counted and nothing is parked.
 pub(super) async fn record(
     engine: &Engine,
     (tx, link, now): (&DatabaseTransaction, &stripe_link::Model, DateTime<Utc>),
@@ -26,10 +27,12 @@ pub(super) async fn record(
     (operation, failure): (Operation, &Failure),
 ) -> Result<Pushed, DbErr> {
     let action = action(operation, failure);
+    let is_lanes = tell_lane(engine, push, (&action, failure), now);
+    let attempts = link.attempts.saturating_add(i32::from(!is_lanes));
     tracing::warn!(
         customer.id = %push.customer_id,
         rev = push.rev,
-        attempt = link.attempts + 1,
+        attempt = attempts,
         ?operation,
         ?action,
         %failure,
@@ -42,26 +45,22 @@ pub(super) async fn record(
     if !was_sent && !push.in_doubt {
         ended.end_request();
     }
-    let attempts = link.attempts.saturating_add(1);
-    let rest = RETRY.jittered(attempts.unsigned_abs());
-    let pushed = match action {
-        Action::Retry => {
-            ended.attempts = Set(attempts);
-            let rest = rest.max(failure.retry_after.unwrap_or_default());
-            ended.next_attempt_at = Set(Some(now + rest));
-            Pushed::Later
-        }
+    ended.attempts = Set(attempts);
+    let rest = match is_lanes {
+        // It is due when the lane goes on.
+        true => RETRY.jittered(1),
+        false => RETRY.jittered(attempts.unsigned_abs()),
+    };
+    let (rest, parked) = match action {
+        Action::Retry => (rest.max(failure.retry_after.unwrap_or_default()), None),
         // Not this customer's fault: no attempt is counted.
         Action::SlowDown { retry_after } => {
-            let rest = retry_after.unwrap_or_default().max(rest);
-            ended.next_attempt_at = Set(Some(now + rest));
-            Pushed::Later
+            ended.attempts = Set(0);
+            (rest.max(retry_after.unwrap_or_default()), None)
         }
         Action::LookUp { .. } => {
             ended.give_up_key();
-            ended.attempts = Set(attempts);
-            ended.next_attempt_at = Set(Some(now + rest.max(GRACE)));
-            Pushed::Later
+            (rest.max(GRACE), None)
         }
         Action::StopLane { reason } => {
             engine.lane.stop(lane_is_stopped(reason, failure));
@@ -69,8 +68,8 @@ pub(super) async fn record(
             if was_sent {
                 ended.give_up_key();
             }
-            ended.next_attempt_at = Set(Some(now + lane::REST));
-            Pushed::Later
+            ended.attempts = Set(0);
+            (lane::REST, None)
         }
         Action::Park { reason } => {
             match operation {
@@ -79,18 +78,47 @@ pub(super) async fn record(
                 Operation::Update if push.in_doubt => ended.give_up_key(),
                 _ => ended.end_request(),
             }
-            ended.park(parked(reason, push, failure), now);
-            Pushed::Parked
+            (lane::REST, Some(reason))
         }
         // `send` has asked for the customer already, and Stripe knows nothing of it.
         Action::Gone | Action::AlreadyGone => {
             ended.end_request();
-            ended.park(parked("unknown_in_stripe", push, failure), now);
+            (lane::REST, Some("unknown_in_stripe"))
+        }
+    };
+    let pushed = match parked.filter(|_| !is_lanes) {
+        Some(reason) => {
+            ended.attempts = Set(0);
+            ended.park(self::parked(reason, push, failure), now);
             Pushed::Parked
+        }
+        None => {
+            ended.next_attempt_at = Set(Some(now + rest));
+            Pushed::Later
         }
     };
     ended.store(tx, now).await?;
     Ok(pushed)
+}
+
+/// Lets the lane know of the failure; returns whether it is the lane's trouble.
+fn tell_lane(
+    engine: &Engine,
+    push: &Push,
+    (action, failure): (&Action, &Failure),
+    now: DateTime<Utc>,
+) -> bool {
+    let trouble = Trouble::of(action, failure);
+    if failure.kind == FailureKind::Answered && trouble != Some(Trouble::Away) {
+        engine.lane.answered();
+    }
+    trouble.is_some_and(|trouble| {
+        let reason = match trouble {
+            Trouble::Away => is_away(now, failure),
+            Trouble::Refused { .. } => refuses_everyone(failure),
+        };
+        engine.lane.failed(push.customer_id, trouble, || reason)
+    })
 }
 
 fn parked(reason: &'static str, push: &Push, failure: &Failure) -> Parked {
@@ -121,16 +149,16 @@ pub(super) fn lane_is_stopped(reason: &str, failure: &Failure) -> String {
     format!("{what} ({failure}); pushes wait and go on by themselves")
 }
 
-/// Whether Stripe has no such customer.
-pub(crate) fn is_missing(failure: &Failure) -> bool {
-    failure.kind == FailureKind::Answered
-        && matches!(
-            action(Operation::Update, failure),
-            Action::Gone | Action::AlreadyGone
-        )
+/// Since when Stripe is away, for the health page, which adds when it is tried next.
+pub(super) fn is_away(since: DateTime<Utc>, failure: &Failure) -> String {
+    let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+    format!("Stripe is away since {since} ({failure}); pushes wait and go on by themselves")
 }
 
-/// A push that ran out of time: its effect is unknown.
-pub(super) fn timed_out() -> Failure {
-    Failure::new(FailureKind::Unknown, "the push took too long")
+/// Why the lane stops although Stripe is there and takes the key.
+fn refuses_everyone(failure: &Failure) -> String {
+    format!(
+        "Stripe refuses {ENOUGH} customers in a row alike ({failure}), so no more are parked for it; look \
+         in Stripe's log for the request; pushes are tried again by themselves"
+    )
 }

@@ -13,24 +13,10 @@ use super::agreement::agreement;
 use super::begin::Push;
 use super::failed;
 use super::plan::is_blocked;
+use super::pushed::Pushed;
 use super::send::{Acked, Sent};
 use crate::engine::Engine;
 use crate::observe::store::{Observed, Sight, observe};
-
-/// What a push came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
-    /// Stripe holds what was sent.
-    Done,
-    /// Stripe holds it, or an older customer was found, and the row asks for more.
-    Again,
-    /// Tried again later, by the link's `next_attempt_at`.
-    Later,
-    /// A person has to look.
-    Parked,
-    /// Somebody else finished it, because this push had outlived its token.
-    Superseded,
-}
 
 /// Writes the outcome.
 ///
@@ -54,13 +40,16 @@ pub async fn finish(engine: &Engine, push: &Push, sent: Sent) -> Result<Pushed, 
             failed::record(engine, (&tx, &link, now), push, (operation, &failure)).await?
         }
         Sent::NeedsReview { stripe_id } => {
+            engine.lane.answered();
             review(&tx, &link, push, stripe_id, now).await?;
             Pushed::Parked
         }
         Sent::Outdated { copy, read_at } | Sent::Gone { copy, read_at } => {
+            engine.lane.answered();
             looked(engine, (&tx, &row, &link, now), push, (&copy, read_at)).await?
         }
         Sent::Acked(acked) => {
+            engine.lane.succeeded();
             acknowledged(engine, (&tx, &row, &link, now), push, acked).await?;
             Pushed::Done
         }
@@ -223,17 +212,4 @@ async fn locked_again(tx: &DatabaseTransaction, push: &Push) -> Result<stripe_li
     stripe_link::lock(tx, push.customer_id)
         .await?
         .ok_or_else(|| DbErr::RecordNotFound(format!("stripe_link of {}", push.customer_id)))
-}
-
-impl Pushed {
-    /// The word for it in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Again => "again",
-            Self::Later => "later",
-            Self::Parked => "parked",
-            Self::Superseded => "superseded",
-        }
-    }
 }

@@ -2,9 +2,10 @@
 //! purged. Run with every full pass, so that the state alone converges.
 
 use entity::{customer, outbox, stripe_link};
+use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, QueryOrder};
-use sea_orm::{DbErr, EntityTrait, JoinType, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, IntoActiveModel, JoinType};
+use sea_orm::{QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use crate::engine::Engine;
@@ -24,11 +25,26 @@ pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
         );
     }
     for customer_id in missed {
-        if let Err(error) = super::push(engine, customer_id).await {
+        if engine.lane.stopped().is_some() {
+            ask(engine, customer_id).await?;
+        } else if let Err(error) = super::push(engine, customer_id).await {
             tracing::warn!(customer.id = %customer_id, %error, "pushing a missed customer");
         }
     }
     Ok(found)
+}
+
+/// Lets the link itself ask for the push, which is made when the lane goes on.
+async fn ask(engine: &Engine, customer_id: Uuid) -> Result<(), DbErr> {
+    let tx = engine.begin().await?;
+    let now = engine.now(&tx).await?;
+    let link = stripe_link::lock_or_create(&tx, customer_id, now).await?;
+    if link.next_attempt_at.is_none() {
+        let mut asking = link.into_active_model();
+        asking.next_attempt_at = Set(Some(now));
+        asking.store(&tx, now).await?;
+    }
+    tx.commit().await
 }
 
 async fn missed(engine: &Engine) -> Result<Vec<Uuid>, DbErr> {

@@ -8,12 +8,11 @@ use entity::{customer, stripe_link};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::begin::{Push, Request};
-use super::failed::{is_missing, timed_out};
 use crate::engine::{Engine, PUSH_LIMIT};
 use crate::frozen::Frozen;
-use crate::outcome::Operation;
+use crate::outcome::{Operation, is_missing};
 use crate::policy::LinkByEmail;
-use crate::stripe::{Failure, Lane, ListPage, Reply};
+use crate::stripe::{Failure, FailureKind, Lane, ListPage, Reply};
 
 /// What came of the call.
 #[derive(Clone, Debug)]
@@ -126,11 +125,23 @@ async fn update(
         // A 404 is no proof of a deletion: it may be another account's key.
         Err(failure) if is_missing(&failure) => Ok(match look(engine, stripe_id).await? {
             // It is there after all: the update will be tried again.
-            Looked::Living(..) => Sent::Failed(Operation::Read, timed_out()),
+            Looked::Living(..) => Sent::Failed(Operation::Read, came_back()),
             Looked::Otherwise(sent) => sent,
         }),
         Err(failure) => Ok(Sent::Failed(Operation::Update, failure)),
     }
+}
+
+/// The push ran out of time, of which waiting for the rate is a part: what it sent last may have been
+/// executed, and it says nothing of Stripe.
+fn timed_out() -> Failure {
+    Failure::new(FailureKind::TimedOut, "the push took too long")
+}
+
+/// Missing for the update and there for the look.
+fn came_back() -> Failure {
+    let what = "the customer was missing, and is there after all";
+    Failure::new(FailureKind::TimedOut, what)
 }
 
 enum Looked {

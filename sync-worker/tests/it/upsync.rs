@@ -1,5 +1,6 @@
 //! To Stripe.
 
+mod breaker;
 mod crash;
 mod create;
 mod delete;
