@@ -242,6 +242,12 @@ impl Stripe {
         self.transport.limiter.set_share(workers);
     }
 
+    /// Requests a second that are let through now: less than this process's share after Stripe has
+    /// refused some as too many.
+    pub fn rate(&self) -> f64 {
+        self.transport.limiter.rate()
+    }
+
     async fn ask<T>(
         &self,
         call: Call<'_>,

@@ -4,6 +4,9 @@
 //! that a waiting [`Lane::Downsync`] gets every tenth turn, so that edits made in Stripe still arrive
 //! while more is written than the rate allows. Within a lane the first to come is the first served.
 //! Dropping a waiter gives its place to the next one and costs no token.
+//!
+//! What Stripe refuses as too much is answered by halving what it says there was too much of, requests a second
+//! or requests at a time, which then is won back step by step.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +16,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use bucket::{Bucket, Turn};
+
+pub(super) use bucket::TooMuch;
 
 mod bucket;
 
@@ -50,7 +55,7 @@ struct Queue {
     waiting: AtomicUsize,
     /// Held by the first one. Tokio's mutex is fair, which makes it the queue.
     first: tokio::sync::Mutex<()>,
-    /// Tells the first one that the other lane has served someone, or lost one.
+    /// Tells the first one that the other lane has served someone, or lost one, or that a request has ended.
     moved: Notify,
 }
 
@@ -64,8 +69,8 @@ impl Limiter {
         }))
     }
 
-    /// Waits for a turn. Safe to drop at any time.
-    pub(super) async fn turn(&self, lane: Lane) {
+    /// Waits for a turn. Safe to drop at any time. The request is under way until the permit is dropped.
+    pub(super) async fn turn(&self, lane: Lane) -> Permit {
         let _waiting = Waiting::enter(&self.0, lane);
         let queue = self.0.queue(lane);
         let _first = queue.first.lock().await;
@@ -73,22 +78,39 @@ impl Limiter {
             let other_waits = self.0.queue(lane.other()).is_waited_in();
             let turn = self.0.bucket().turn(lane, other_waits, Instant::now());
             match turn {
-                Turn::Now => return,
+                Turn::Now => return Permit(Arc::clone(&self.0)),
                 Turn::At(instant) => sleep_until(instant).await,
-                Turn::Others => queue.moved.notified().await,
+                Turn::Full | Turn::Others => queue.moved.notified().await,
             }
         }
     }
 
-    /// Stripe said that it was asked too often: halves the rate, which then recovers step by step,
-    /// and lets nothing through before `retry_after`.
-    pub(super) fn slow_down(&self, retry_after: Option<Duration>) {
-        self.0.bucket().slow_down(retry_after, Instant::now());
+    /// Stripe said that it was asked too much: halves that, and lets nothing through before `retry_after`.
+    pub(super) fn slow_down(&self, too_much: TooMuch, retry_after: Option<Duration>) {
+        self.0
+            .bucket()
+            .slow_down(too_much, retry_after, Instant::now());
+    }
+
+    /// Requests a second that are let through now.
+    pub(super) fn rate(&self) -> f64 {
+        self.0.bucket().rate_now(Instant::now())
     }
 
     /// Divides the rate between `workers` processes that use the same account.
     pub(super) fn set_share(&self, workers: u32) {
         self.0.bucket().set_share(workers, Instant::now());
+    }
+}
+
+/// One request under way.
+pub(super) struct Permit(Arc<Shared>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.bucket().end();
+        self.0.upsync.moved.notify_one();
+        self.0.downsync.moved.notify_one();
     }
 }
 
@@ -139,7 +161,7 @@ mod tests {
     use super::*;
     use std::future::Future;
     use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Context, Waker};
     use tokio::task::JoinSet;
 
     /// The order in which `lanes`, which all began to wait in this order, were served.
@@ -234,8 +256,8 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         {
             let mut edit = pin!(limiter.turn(Lane::Upsync));
-            assert_eq!(edit.as_mut().poll(&mut context), Poll::Pending);
-            assert_eq!(backfill.as_mut().poll(&mut context), Poll::Pending);
+            assert!(edit.as_mut().poll(&mut context).is_pending());
+            assert!(backfill.as_mut().poll(&mut context).is_pending());
         }
         assert!(seconds(backfill).await < 1.1);
     }
@@ -243,9 +265,36 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refusal_pauses_everyone_who_waits() {
         let limiter = Limiter::new(100.0, 10);
-        limiter.slow_down(Some(Duration::from_secs(3)));
+        limiter.slow_down(TooMuch::Often, Some(Duration::from_secs(3)));
         let took = seconds(limiter.turn(Lane::Upsync)).await;
         assert!((2.99..3.1).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_many_at_once_are_halved_and_the_next_one_goes_when_one_ends() {
+        let limiter = Limiter::new(1_000.0, 100);
+        let mut permits = Vec::new();
+        for _ in 0..4 {
+            permits.push(limiter.turn(Lane::Upsync).await);
+        }
+        limiter.slow_down(TooMuch::AtOnce, None);
+        let limit = Duration::from_millis(100);
+        for _ in 0..2 {
+            let blocked = tokio::time::timeout(limit, limiter.turn(Lane::Downsync)).await;
+            assert!(blocked.is_err(), "only two may be under way");
+            permits.pop();
+        }
+        let next = async {
+            let next = tokio::time::timeout(limit, limiter.turn(Lane::Downsync)).await;
+            assert!(next.is_err());
+            tokio::time::timeout(limit, limiter.turn(Lane::Downsync)).await
+        };
+        let end = async {
+            tokio::time::sleep(limit + limit / 2).await;
+            permits.pop();
+        };
+        let (next, ()) = tokio::join!(next, end);
+        assert!(next.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

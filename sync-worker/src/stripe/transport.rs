@@ -12,7 +12,7 @@ use reqwest::{Method, RequestBuilder, Response, Url, redirect};
 use stripe_client_core::{RequestBuilder as TypedRequest, StripeMethod, VERSION};
 
 use super::failure::{Failure, FailureKind};
-use super::limiter::{Lane, Limiter};
+use super::limiter::{Lane, Limiter, TooMuch};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than any server's, so that we seldom write to a connection which is being closed: such a
@@ -115,7 +115,7 @@ impl Transport {
             key,
         } = call;
         let request = self.request(request, key)?;
-        self.limiter.turn(lane).await;
+        let _permit = self.limiter.turn(lane).await;
         let started = Instant::now();
         let result = self.exchange(request).await;
         self.observe(operation, started, &result);
@@ -188,8 +188,11 @@ impl Transport {
         if let Err(failure) = result {
             // Contention for one object says nothing about how often Stripe is asked.
             let is_rate = failure.status == Some(429);
-            if is_rate && failure.code.as_deref() != Some("lock_timeout") {
-                self.limiter.slow_down(failure.retry_after);
+            if is_rate
+                && failure.code.as_deref() != Some("lock_timeout")
+                && let Some(too_much) = TooMuch::of(failure.rate_limited_reason.as_deref())
+            {
+                self.limiter.slow_down(too_much, failure.retry_after);
             }
         }
         let label = match (status, result) {

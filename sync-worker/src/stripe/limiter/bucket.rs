@@ -14,6 +14,8 @@ const BUNCH: Duration = Duration::from_secs(1);
 const RECOVERY: f64 = 0.02;
 /// The rate never falls below this part of the full rate: it must be found out when it is over.
 const FLOOR: f64 = 0.02;
+/// Requests at a time while Stripe has not complained: more than a worker ever makes.
+const AT_ONCE: f64 = 64.0;
 /// Nobody waits for longer than this on one refusal; the next one says if it is still too early.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -22,8 +24,30 @@ pub(super) enum Turn {
     Now,
     /// The first in its lane, but there is no token before then.
     At(Instant),
+    /// As many as Stripe lets us have at a time are under way.
+    Full,
     /// It is the other lane's turn.
     Others,
+}
+
+/// What Stripe refused as too much, by its `Stripe-Rate-Limited-Reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooMuch {
+    /// Requests a second: `global-rate`, `endpoint-rate`, and whatever is not named.
+    Often,
+    /// Requests at a time: `global-concurrency`, `endpoint-concurrency`.
+    AtOnce,
+}
+
+impl TooMuch {
+    /// None for `resource-specific`: one object that is in demand says nothing of the others.
+    pub(crate) fn of(reason: Option<&str>) -> Option<Self> {
+        match reason {
+            Some("resource-specific") => None,
+            Some("global-concurrency" | "endpoint-concurrency") => Some(Self::AtOnce),
+            _ => Some(Self::Often),
+        }
+    }
 }
 
 /// Who goes next, and when.
@@ -36,6 +60,9 @@ pub(super) struct Bucket {
     /// What is let through now.
     rate: f64,
     tokens: f64,
+    /// Requests under way, and how many may be.
+    under_way: u32,
+    at_once: f64,
     filled_at: Instant,
     halved_at: Option<Instant>,
     paused_until: Option<Instant>,
@@ -53,6 +80,8 @@ impl Bucket {
             burst: f64::from(burst),
             rate,
             tokens: f64::from(burst),
+            under_way: 0,
+            at_once: AT_ONCE,
             filled_at: now,
             halved_at: None,
             paused_until: None,
@@ -72,12 +101,16 @@ impl Bucket {
         if let Some(until) = self.paused_until.filter(|until| *until > now) {
             return Turn::At(until);
         }
+        if f64::from(self.under_way) + 1.0 > self.at_once.max(1.0) {
+            return Turn::Full;
+        }
         // Sums of fractions may end a hair below one.
         let missing = 1.0 - self.tokens;
         if missing > 1e-6 {
             return Turn::At(now + Duration::from_secs_f64(missing / self.rate));
         }
         self.tokens -= 1.0;
+        self.under_way += 1;
         self.turns_in_a_row = match lane {
             Lane::Upsync if other_waits => self.turns_in_a_row + 1,
             _ => 0,
@@ -85,7 +118,22 @@ impl Bucket {
         Turn::Now
     }
 
-    pub(super) fn slow_down(&mut self, retry_after: Option<Duration>, now: Instant) {
+    /// A request has ended.
+    pub(super) fn end(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+    }
+
+    pub(super) fn rate_now(&mut self, now: Instant) -> f64 {
+        self.fill(now);
+        self.rate
+    }
+
+    pub(super) fn slow_down(
+        &mut self,
+        too_much: TooMuch,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) {
         self.fill(now);
         if let Some(wait) = retry_after {
             let until = now + wait.min(LONGEST_PAUSE);
@@ -95,8 +143,17 @@ impl Bucket {
             return;
         }
         self.halved_at = Some(now);
-        self.rate = (self.rate / 2.0).max(self.full_rate * FLOOR);
-        self.tokens = self.tokens.min(0.0);
+        match too_much {
+            TooMuch::Often => {
+                self.rate = (self.rate / 2.0).max(self.full_rate * FLOOR);
+                self.tokens = self.tokens.min(0.0);
+            }
+            // The refused one is still among those under way.
+            TooMuch::AtOnce => {
+                let at_once = self.at_once.min(f64::from(self.under_way));
+                self.at_once = (at_once / 2.0).max(1.0);
+            }
+        }
     }
 
     pub(super) fn set_share(&mut self, workers: u32, now: Instant) {
@@ -116,6 +173,7 @@ impl Bucket {
         let rate = recovered.min(self.full_rate);
         self.tokens = (self.tokens + (self.rate + rate) / 2.0 * seconds).min(self.burst);
         self.rate = rate;
+        self.at_once = (self.at_once + AT_ONCE * RECOVERY * seconds).min(AT_ONCE);
         self.filled_at = now;
     }
 }
@@ -133,7 +191,7 @@ mod tests {
         let start = Instant::now();
         let mut bucket = Bucket::new(100.0, 10, start);
         for _ in 0..20 {
-            bucket.slow_down(None, after(start, 0.5));
+            bucket.slow_down(TooMuch::Often, None, after(start, 0.5));
         }
         assert!((bucket.rate - 50.0).abs() < 1e-9, "{}", bucket.rate);
         assert!(bucket.tokens <= 0.0, "the burst is gone too");
@@ -147,11 +205,61 @@ mod tests {
     }
 
     #[test]
+    fn too_many_at_once_halve_what_is_under_way_and_not_the_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(100.0, 20, start);
+        for _ in 0..8 {
+            assert_eq!(bucket.turn(Lane::Upsync, false, start), Turn::Now);
+        }
+        bucket.slow_down(TooMuch::AtOnce, None, start);
+        assert!((bucket.rate - 100.0).abs() < 1e-9);
+        for under_way in (4..8).rev() {
+            assert_eq!(bucket.turn(Lane::Upsync, false, start), Turn::Full);
+            bucket.end();
+            assert_eq!(bucket.under_way, under_way);
+        }
+        assert_eq!(bucket.turn(Lane::Upsync, false, start), Turn::Full);
+        bucket.end();
+        assert_eq!(bucket.turn(Lane::Upsync, false, start), Turn::Now);
+        // Won back step by step.
+        bucket.fill(after(start, 60.0));
+        assert!((bucket.at_once - AT_ONCE).abs() < 1e-9);
+    }
+
+    #[test]
+    fn one_request_at_a_time_is_always_let_through() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(100.0, 20, start);
+        for bunch in 0..20 {
+            bucket.slow_down(TooMuch::AtOnce, None, after(start, f64::from(bunch) * 1.01));
+        }
+        let turn = bucket.turn(Lane::Upsync, false, after(start, 20.0));
+        assert_eq!(turn, Turn::Now);
+    }
+
+    #[test]
+    fn each_reason_of_stripes_slows_down_what_it_is_about() {
+        let often = Some(TooMuch::Often);
+        let at_once = Some(TooMuch::AtOnce);
+        for (reason, expected) in [
+            (Some("global-rate"), often),
+            (Some("endpoint-rate"), often),
+            (None, often),
+            (Some("a-reason-of-tomorrow"), often),
+            (Some("global-concurrency"), at_once),
+            (Some("endpoint-concurrency"), at_once),
+            (Some("resource-specific"), None),
+        ] {
+            assert_eq!(TooMuch::of(reason), expected, "{reason:?}");
+        }
+    }
+
+    #[test]
     fn refusals_without_end_leave_a_trickle() {
         let start = Instant::now();
         let mut bucket = Bucket::new(100.0, 10, start);
         for bunch in 0..50_u32 {
-            bucket.slow_down(None, after(start, f64::from(bunch) * 1.01));
+            bucket.slow_down(TooMuch::Often, None, after(start, f64::from(bunch) * 1.01));
         }
         assert!((2.0..=5.0).contains(&bucket.rate), "{}", bucket.rate);
     }
@@ -160,8 +268,8 @@ mod tests {
     fn a_pause_is_capped_and_never_cut_short() {
         let start = Instant::now();
         let mut bucket = Bucket::new(100.0, 10, start);
-        bucket.slow_down(Some(Duration::from_secs(86_400)), start);
-        bucket.slow_down(Some(Duration::from_secs(1)), start);
+        bucket.slow_down(TooMuch::Often, Some(Duration::from_secs(86_400)), start);
+        bucket.slow_down(TooMuch::Often, Some(Duration::from_secs(1)), start);
         let turn = bucket.turn(Lane::Upsync, false, after(start, 2.0));
         assert_eq!(turn, Turn::At(start + LONGEST_PAUSE));
     }
@@ -170,7 +278,7 @@ mod tests {
     fn a_share_keeps_the_rate_as_far_below_the_full_one_as_it_was() {
         let start = Instant::now();
         let mut bucket = Bucket::new(100.0, 10, start);
-        bucket.slow_down(None, start);
+        bucket.slow_down(TooMuch::Often, None, start);
         bucket.set_share(4, start);
         assert!((bucket.rate - 12.5).abs() < 1e-9, "{}", bucket.rate);
         bucket.set_share(0, start);
