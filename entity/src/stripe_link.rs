@@ -38,6 +38,8 @@ pub struct Model {
     pub push_rev: Option<i64>,
     pub push_token: Option<Uuid>,
     pub push_started_at: Option<DateTimeUtc>,
+    /// How often in a row a push had to be taken over because its process had ended.
+    pub takeovers: i32,
 
     /// When the last push was acknowledged, by the database's clock.
     pub acked_at: Option<DateTimeUtc>,
@@ -81,6 +83,11 @@ impl Model {
         self.parked_reason.is_some() && self.parked_rev.is_some_and(|parked| parked >= rev)
     }
 
+    /// How often in a row the pushes of this customer have died, one that is still written down included.
+    pub fn died(&self) -> i32 {
+        self.takeovers + i32::from(self.push_token.is_some())
+    }
+
     /// Whether a push holds the link at `now`. One that began longer than `expiry` ago has died.
     pub fn push_is_under_way(&self, now: DateTimeUtc, expiry: chrono::Duration) -> bool {
         self.push_started_at
@@ -109,6 +116,7 @@ impl ActiveModel {
         self.push_started_at = Set(None);
         self.next_attempt_at = Set(None);
         self.attempts = Set(0);
+        self.takeovers = Set(0);
     }
 
     /// Nothing is sent for this rev until the row is edited or a person retries.
@@ -187,6 +195,7 @@ pub async fn lock_or_create(
         synced_rev: Set(0),
         pushed_rev: Set(0),
         attempts: Set(0),
+        takeovers: Set(0),
         created_at: Set(now),
         updated_at: Set(now),
         ..Default::default()

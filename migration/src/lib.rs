@@ -1,6 +1,7 @@
 //! The schema, Postgres and SQLite from one source.
 
 mod m20261122_000001_first;
+mod m20261122_000003_worker;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -11,6 +12,9 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_first::Migration)]
+        vec![
+            Box::new(m20261122_000001_first::Migration),
+            Box::new(m20261122_000003_worker::Migration),
+        ]
     }
 }

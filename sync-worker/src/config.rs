@@ -32,7 +32,7 @@ pub struct Config {
     /// Where the sandbox listens.
     #[arg(long, env = "SANDBOX_LISTEN", default_value = "127.0.0.1:12111")]
     pub sandbox_listen: String,
-    /// Requests a second, of all lanes together.
+    /// Requests a second, of all workers and lanes together.
     #[arg(long, env = "STRIPE_RATE", default_value_t = 20.0)]
     stripe_rate: f64,
     /// How long one request may take.

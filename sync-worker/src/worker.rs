@@ -6,10 +6,11 @@ use platform::broker::Broker;
 use platform::health::Health;
 use platform::supervisor::Supervisor;
 use sea_orm::{DbBackend, DbErr};
+use uuid::Uuid;
 
 use crate::downsync::scan::Intervals;
 use crate::engine::Engine;
-use crate::{downsync, purge, upsync};
+use crate::{downsync, purge, registry, upsync};
 
 /// What a worker needs.
 #[derive(Clone)]
@@ -38,10 +39,16 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
     if engine.db.get_database_backend() == DbBackend::Sqlite {
         upsync::due::forget_dead_pushes(&engine).await?;
     }
+    let id = Uuid::new_v4();
+    registry::join(&engine, id).await?;
     // Nothing is pushed before Stripe has said whose key it is.
     engine.lane.hold();
     let component = |name| health.component(name, STALLED_AFTER);
     let stop = supervisor.stop();
+    supervisor.spawn(
+        "registry",
+        registry::run(engine.clone(), id, component("registry"), stop.clone()),
+    );
     supervisor.spawn(
         "upsync",
         upsync::consume::run(

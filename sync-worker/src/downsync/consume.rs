@@ -13,6 +13,7 @@ use super::ring::close_ring;
 use crate::deliveries;
 use crate::engine::Engine;
 use crate::patience::patiently;
+use crate::poison::Watch;
 
 /// Consumes until it is told to stop.
 pub async fn run(
@@ -30,6 +31,7 @@ async fn consume(
     mut consumer: Consumer,
     (health, stop): (&Component, &CancellationToken),
 ) -> anyhow::Result<()> {
+    let watch = Watch::of(engine, "drift").await?;
     loop {
         let delivery = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -37,7 +39,7 @@ async fn consume(
             () = tokio::time::sleep(Duration::from_secs(5)) => { health.ok(); continue }
             delivery = consumer.next() => delivery?,
         };
-        handle(engine, delivery, (health, stop)).await?;
+        handle(engine, delivery, watch, (health, stop)).await?;
         health.ok();
     }
 }
@@ -45,6 +47,7 @@ async fn consume(
 async fn handle(
     engine: &Engine,
     delivery: Delivery,
+    watch: Watch<'_>,
     (health, stop): (&Component, &CancellationToken),
 ) -> anyhow::Result<()> {
     let Ok(drift) = serde_json::from_slice::<Drift>(&delivery.message.body) else {
@@ -55,12 +58,28 @@ async fn handle(
         delivery.dead_letter("the body is no drift").await?;
         return Ok(());
     };
+    let item = &drift.copy.stripe_id;
+    let watch = watch.or_careful(delivery.attempt > 1);
+    let begin = async || Ok(watch.begin(item).await?);
+    match patiently("taking a drift in hand", (health, stop), begin).await {
+        Some(true) => {}
+        Some(false) => {
+            let why = "its handling ends the process";
+            delivery.dead_letter(why).await?;
+            return Ok(());
+        }
+        None => return Ok(()),
+    }
     let work = || apply(engine, &drift);
-    let Some(applied) = patiently("applying a drift", (health, stop), work).await else {
+    let applied = patiently("applying a drift", (health, stop), work).await;
+    if let Some(applied) = applied {
+        close_ring(engine, &drift, applied).await;
+    }
+    watch.end(item).await;
+    let Some(applied) = applied else {
         // Dropped, it goes back to the broker.
         return Ok(());
     };
-    close_ring(engine, &drift, applied).await;
     metrics::counter!("downsync_applied_total", "result" => applied.as_str()).increment(1);
     tracing::debug!(stripe.id = %drift.copy.stripe_id, ?applied, "applied a drift");
     delivery.ack().await?;

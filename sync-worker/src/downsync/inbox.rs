@@ -13,6 +13,7 @@ use super::diff::is_drift;
 use super::publish::Drifts;
 use crate::engine::Engine;
 use crate::outcome::{Action, Operation, action, is_missing};
+use crate::poison::Watch;
 use crate::stripe::{Failure, FailureKind, Lane};
 
 const BATCH: u64 = 500;
@@ -47,9 +48,55 @@ pub async fn run_once(engine: &Engine, drifts: &mut Drifts) -> anyhow::Result<Wo
             .or_default()
             .push(event);
     }
+    let watch = Watch::of(engine, "event").await?;
+    if watch.is_careful() {
+        one_by_one(engine, drifts, by_customer, watch).await
+    } else {
+        work_off(engine, drifts, by_customer).await
+    }
+}
+
+/// So that the customer that ends the process is told from the others. Inside one process its drift is applied
+/// before it counts as sent, so that is watched here, too.
+async fn one_by_one(
+    engine: &Engine,
+    drifts: &mut Drifts,
+    by_customer: BTreeMap<String, Vec<stripe_event::Model>>,
+    watch: Watch<'_>,
+) -> anyhow::Result<Worked> {
+    let mut total = Worked::default();
+    let mut failed = None;
+    for (stripe_id, events) in by_customer {
+        if !watch.begin(&stripe_id).await? {
+            let given_up = ids(events);
+            total.events += given_up.len();
+            done(engine, given_up).await?;
+            continue;
+        }
+        let one = BTreeMap::from([(stripe_id.clone(), events)]);
+        let worked = work_off(engine, drifts, one).await;
+        watch.end(&stripe_id).await;
+        match worked {
+            Ok(worked) => {
+                total.events += worked.events;
+                total.reads += worked.reads;
+                total.drifts += worked.drifts;
+            }
+            Err(error) if is_of_one_customer(&error) => failed = failed.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    failed.map_or(Ok(total), Err)
+}
+
+async fn work_off(
+    engine: &Engine,
+    drifts: &mut Drifts,
+    by_customer: BTreeMap<String, Vec<stripe_event::Model>>,
+) -> anyhow::Result<Worked> {
     let mut worked = Worked::default();
     let mut found = Vec::new();
-    let mut done = Vec::new();
+    let mut looked_at = Vec::new();
     let mut failed = None;
     for (stripe_id, events) in by_customer {
         let link = stripe_link::find_by_stripe_id(&engine.db, &stripe_id).await?;
@@ -69,18 +116,28 @@ pub async fn run_once(engine: &Engine, drifts: &mut Drifts) -> anyhow::Result<Wo
                 }
             }
         }
-        done.extend(events.into_iter().map(|event| event.id));
+        looked_at.extend(ids(events));
     }
-    worked.events = done.len();
+    worked.events = looked_at.len();
     worked.drifts = found.len();
     let now = engine.now(&engine.db).await?;
     drifts.send(&found, now).await?;
+    done(engine, looked_at).await?;
+    failed.map_or(Ok(worked), Err)
+}
+
+fn ids(events: impl IntoIterator<Item = stripe_event::Model>) -> Vec<String> {
+    events.into_iter().map(|event| event.id).collect()
+}
+
+async fn done(engine: &Engine, ids: Vec<String>) -> Result<(), DbErr> {
+    let now = engine.now(&engine.db).await?;
     stripe_event::Entity::update_many()
         .col_expr(stripe_event::Column::ProcessedAt, Expr::value(now))
-        .filter(stripe_event::Column::Id.is_in(done))
+        .filter(stripe_event::Column::Id.is_in(ids))
         .exec(&engine.db)
         .await?;
-    failed.map_or(Ok(worked), Err)
+    Ok(())
 }
 
 /// Whether reading another customer may work nevertheless.

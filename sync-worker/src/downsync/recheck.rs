@@ -15,6 +15,7 @@ use super::apply::apply;
 use super::inbox::{is_of_one_customer, read_again};
 use super::ring::close_ring;
 use crate::engine::{Engine, PUSH_EXPIRY};
+use crate::poison::Watch;
 
 const EVERY: Duration = Duration::from_secs(1);
 const BATCH: u64 = 100;
@@ -52,9 +53,19 @@ pub async fn run_once(engine: &Engine) -> anyhow::Result<usize> {
         .limit(BATCH)
         .all(&engine.db)
         .await?;
+    if due.is_empty() {
+        return Ok(0);
+    }
+    let watch = Watch::of(engine, "recheck").await?;
     let mut failed = None;
     for link in &due {
+        let item = link.stripe_id.clone().unwrap_or_default();
+        if !watch.begin(&item).await? {
+            served(engine, link, None).await?;
+            continue;
+        }
         let looked = recheck(engine, link).await;
+        watch.end(&item).await;
         let rest = looked.is_err().then_some(AFTER_ERROR);
         served(engine, link, rest).await?;
         if let Err(error) = looked {

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::fields::{Field, Fields, Stamp};
+use entity::stripe_link::Parked;
 use entity::{customer, stripe_link};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
@@ -12,6 +13,7 @@ use super::plan::{Plan, is_late, key_is_alive, plan};
 use crate::engine::{Engine, PUSH_EXPIRY};
 use crate::observe::is_parked_by_copy;
 use crate::observe::store::held_fields;
+use crate::poison::MOST;
 use crate::stripe;
 
 /// A push that has begun. Only it may write its outcome, by its token.
@@ -85,6 +87,10 @@ pub async fn begin(engine: &Engine, customer_id: Uuid) -> Result<Begun, DbErr> {
             }
             Begun::Nothing(plan)
         }
+        Plan::Unfinished => {
+            give_up(&row, &link, now).store(&tx, now).await?;
+            Begun::Nothing(plan)
+        }
         Plan::Settle => {
             settle(&row, &link).store(&tx, now).await?;
             Begun::Nothing(plan)
@@ -126,6 +132,32 @@ fn settle(row: &customer::Model, link: &stripe_link::Model) -> stripe_link::Acti
     settled
 }
 
+/// What was sent stays in doubt: an edit, or a person's retry, goes on from there.
+fn give_up(
+    row: &customer::Model,
+    link: &stripe_link::Model,
+    now: DateTime<Utc>,
+) -> stripe_link::ActiveModel {
+    tracing::error!(
+        customer.id = %row.id,
+        rev = row.rev,
+        "the process has ended {MOST} times while this customer was being pushed; it is parked"
+    );
+    let mut given_up = link.clone().into_active_model();
+    given_up.end_push();
+    let parked = Parked {
+        reason: "unfinished".to_owned(),
+        detail: format!(
+            "the process ended {MOST} times while this customer was being sent to Stripe; look in the \
+             logs for why, then edit the customer or try again"
+        ),
+        rev: row.rev,
+        request_id: None,
+    };
+    given_up.park(parked, now);
+    given_up
+}
+
 async fn record(
     tx: &DatabaseTransaction,
     row: &customer::Model,
@@ -145,6 +177,7 @@ async fn record(
     begun.push_rev = Set(Some(row.rev));
     begun.push_token = Set(Some(token));
     begun.push_started_at = Set(Some(now));
+    begun.takeovers = Set(link.died());
     // Looked at again by then if this process dies.
     begun.next_attempt_at = Set(Some(now + PUSH_EXPIRY));
     if !is_retry {

@@ -9,8 +9,10 @@ use entity::stripe_link::{Column, Entity};
 use futures_util::{StreamExt, stream};
 use platform::backoff::jitter;
 use platform::health::Component;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -45,7 +47,8 @@ pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> 
     Ok(())
 }
 
-/// Pushes every customer that is due; returns how many were looked at.
+/// Pushes every customer that is due; returns how many were looked at. Those whose push has died go last
+/// and one by one: if it is one of them that ends the process, then it takes no other with it.
 pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
     if engine.lane.stopped().is_some() && !probe(engine).await {
         return Ok(0);
@@ -53,18 +56,24 @@ pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
     let now = engine.now(&engine.db).await?;
     let due = due(engine, now).await?;
     let found = due.len() as u64;
-    stream::iter(due)
-        .for_each_concurrent(CONCURRENCY, |customer_id| async move {
-            // It may have stopped since; the rest stays due.
-            if engine.lane.stopped().is_some() {
-                return;
-            }
-            if let Err(error) = super::push(engine, customer_id).await {
-                tracing::warn!(customer.id = %customer_id, %error, "pushing a customer that is due");
-            }
-        })
+    let (suspects, others): (Vec<_>, Vec<_>) = due.into_iter().partition(Due::has_died);
+    stream::iter(others)
+        .for_each_concurrent(CONCURRENCY, |due| push(engine, due.customer_id))
         .await;
+    for due in suspects {
+        push(engine, due.customer_id).await;
+    }
     Ok(found)
+}
+
+async fn push(engine: &Engine, customer_id: Uuid) {
+    // It may have stopped since; the rest stays due.
+    if engine.lane.stopped().is_some() {
+        return;
+    }
+    if let Err(error) = super::push(engine, customer_id).await {
+        tracing::warn!(customer.id = %customer_id, %error, "pushing a customer that is due");
+    }
 }
 
 /// Tries a stopped lane that has rested; resumes it if Stripe answers and takes the key.
@@ -115,14 +124,27 @@ fn keep_stopped(engine: &Engine, error: &anyhow::Error) {
     }
 }
 
-async fn due(engine: &Engine, now: DateTime<Utc>) -> Result<Vec<Uuid>, DbErr> {
+#[derive(FromQueryResult)]
+struct Due {
+    customer_id: Uuid,
+    takeovers: i32,
+    push_token: Option<Uuid>,
+}
+
+impl Due {
+    fn has_died(&self) -> bool {
+        self.takeovers > 0 || self.push_token.is_some()
+    }
+}
+
+async fn due(engine: &Engine, now: DateTime<Utc>) -> Result<Vec<Due>, DbErr> {
     Entity::find()
         .select_only()
-        .column(Column::CustomerId)
+        .columns([Column::CustomerId, Column::Takeovers, Column::PushToken])
         .filter(Column::NextAttemptAt.lte(now))
         .order_by_asc(Column::NextAttemptAt)
         .limit(BATCH)
-        .into_tuple()
+        .into_model()
         .all(&engine.db)
         .await
 }
@@ -138,6 +160,7 @@ pub async fn forget_dead_pushes(engine: &Engine) -> Result<(), DbErr> {
             Column::PushStartedAt,
             Expr::value(Option::<DateTime<Utc>>::None),
         )
+        .col_expr(Column::Takeovers, Expr::col(Column::Takeovers).add(1))
         .col_expr(Column::NextAttemptAt, Expr::value(now))
         .filter(Column::PushToken.is_not_null())
         .exec(&engine.db)

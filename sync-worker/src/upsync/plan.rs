@@ -8,6 +8,7 @@ use entity::{customer, stripe_link};
 use crate::engine::PUSH_EXPIRY;
 use crate::frozen::Frozen;
 use crate::observe::is_parked_by_copy;
+use crate::poison::MOST;
 use crate::policy::OnDelete;
 
 /// Stripe forgets an idempotency key after 24 hours; from an hour earlier on it protects nothing.
@@ -27,6 +28,8 @@ pub enum Plan {
     Busy,
     /// A person has to look first.
     Parked,
+    /// The process ended each time that it was pushed: a person has to look first.
+    Unfinished,
     /// Find it by e-mail, or create it. For a row that was deleted meanwhile it finds out whether the
     /// create was executed.
     Create,
@@ -53,6 +56,10 @@ pub fn plan(
     }
     if is_blocked(link, row.rev) {
         return Plan::Parked;
+    }
+    // Whatever it is that ends the process, it does not end it for ever.
+    if link.died() >= MOST {
+        return Plan::Unfinished;
     }
     if link.detached_at.is_some() {
         return Plan::Settle;
@@ -146,6 +153,7 @@ mod tests {
             push_rev: None,
             push_token: None,
             push_started_at: None,
+            takeovers: 0,
             acked_at: None,
             observed_at: None,
             attempts: 0,
@@ -187,6 +195,19 @@ mod tests {
         assert_eq!(decide(&row(1, "a"), &busy), Plan::Busy);
         busy.push_started_at = Some(at(100) - PUSH_EXPIRY);
         assert_eq!(decide(&row(1, "a"), &busy), Plan::Create);
+    }
+
+    #[test]
+    fn a_push_that_died_too_often_is_given_up() {
+        let mut link = link(0);
+        link.push_token = Some(Uuid::nil());
+        link.push_started_at = Some(at(0));
+        link.takeovers = MOST - 2;
+        assert_eq!(decide(&row(1, "a"), &link), Plan::Create);
+        link.takeovers = MOST - 1;
+        assert_eq!(decide(&row(1, "a"), &link), Plan::Unfinished);
+        link.push_started_at = Some(at(99));
+        assert_eq!(decide(&row(1, "a"), &link), Plan::Busy);
     }
 
     #[test]

@@ -7,7 +7,10 @@
 
 mod downsync;
 mod harness;
+mod migration;
 mod model;
+mod poison;
+mod registry;
 mod storm;
 mod stripe_client;
 mod stripe_faults;
