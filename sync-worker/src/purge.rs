@@ -1,19 +1,35 @@
-//! Drops what nobody can need any more: events that Stripe itself has forgotten.
+//! Drops what nobody can need any more, in bounded batches: events that Stripe itself has forgotten, what was
+//! in hand long ago, and tombstones that no event can name.
 
 use std::time::Duration;
 
-use entity::stripe_event;
+use entity::{in_hand, stripe_event};
 use platform::backoff::jitter;
 use platform::health::Component;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+
+pub mod tombstone;
 
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Longer than Stripe keeps and repeats an event, so that a late duplicate is still recognised.
 const EVENT_LIFE: chrono::Duration = chrono::Duration::days(35);
+
+/// What was given up is tried again after so long: the program may have been corrected.
+const IN_HAND_LIFE: chrono::Duration = chrono::Duration::days(7);
+
+/// Rows that one round deletes of one table.
+const BATCH: u64 = 1_000;
+
+/// What one round dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    pub events: u64,
+    pub tombstones: u64,
+}
 
 /// Purges every minute until it is told to stop.
 pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> anyhow::Result<()> {
@@ -21,22 +37,46 @@ pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> 
         match run_once(&engine).await {
             Ok(purged) => {
                 health.ok();
-                if purged > 0 {
-                    tracing::info!(events = purged, "purged old events");
+                if purged != Purged::default() {
+                    tracing::info!(?purged, "purged what nobody needs any more");
                 }
             }
-            Err(error) => health.problem(format!("purging old events: {error}")),
+            Err(error) => health.problem(format!("purging: {error}")),
         }
         let _ = tokio::time::timeout(jitter(EVERY), stop.cancelled()).await;
     }
     Ok(())
 }
 
-/// Deletes the events that were done with long ago; returns how many.
-pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
+/// One round; what is left goes with the next one.
+pub async fn run_once(engine: &Engine) -> Result<Purged, DbErr> {
     let now = engine.now(&engine.db).await?;
+    in_hand::Entity::delete_many()
+        .filter(in_hand::Column::BegunAt.lt(now - IN_HAND_LIFE))
+        .exec(&engine.db)
+        .await?;
+    Ok(Purged {
+        events: events(engine, now - EVENT_LIFE).await?,
+        tombstones: tombstone::run_once(engine).await?,
+    })
+}
+
+/// Deletes events that were done with long ago.
+async fn events(engine: &Engine, before: chrono::DateTime<chrono::Utc>) -> Result<u64, DbErr> {
+    let old: Vec<String> = stripe_event::Entity::find()
+        .select_only()
+        .column(stripe_event::Column::Id)
+        .filter(stripe_event::Column::ProcessedAt.lt(before))
+        .order_by_asc(stripe_event::Column::ProcessedAt)
+        .limit(BATCH)
+        .into_tuple()
+        .all(&engine.db)
+        .await?;
+    if old.is_empty() {
+        return Ok(0);
+    }
     let purged = stripe_event::Entity::delete_many()
-        .filter(stripe_event::Column::ProcessedAt.lt(now - EVENT_LIFE))
+        .filter(stripe_event::Column::Id.is_in(old))
         .exec(&engine.db)
         .await?;
     Ok(purged.rows_affected)

@@ -10,6 +10,7 @@ mod harness;
 mod migration;
 mod model;
 mod poison;
+mod purge;
 mod registry;
 mod storm;
 mod stripe_client;
