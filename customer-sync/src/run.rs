@@ -28,6 +28,8 @@ const GRACE: Duration = Duration::from_secs(50);
 /// Runs until a signal, then drains.
 pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     telemetry::init(&arguments.log)?;
+    // Before anything is counted.
+    let metrics = telemetry::metrics()?;
     // What can be wrong with the settings is found before anything is started.
     let listener = arguments.api.bind().await?;
     let keys = arguments.api.keys()?;
@@ -88,7 +90,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
         clock,
         wake,
         health,
-        metrics: telemetry::metrics()?,
+        metrics,
         keys,
         webhook_secrets,
     };

@@ -76,9 +76,9 @@ impl LaneState {
     pub(crate) fn is_still_away(&self, reason: impl FnOnce() -> String) {
         self.state.send_modify(|state| {
             let rests = state.blame.again(Trouble::Away);
-            let known = state.stop.take();
+            let known = state.stop.clone();
             let known = known.filter(|stop| stop.trouble == Some(Trouble::Away));
-            state.stop = Some(Stop {
+            state.halt(Stop {
                 reason: known.map_or_else(reason, |stop| stop.reason),
                 next_try: Instant::now() + AWAY.jittered(rests),
                 trouble: Some(Trouble::Away),
@@ -109,7 +109,7 @@ impl LaneState {
                 Trouble::Away => AWAY.jittered(rests),
                 Trouble::Refused { .. } => REST,
             };
-            state.stop = Some(Stop {
+            state.halt(Stop {
                 reason: reason(),
                 next_try: Instant::now() + rest,
                 trouble: Some(trouble),
@@ -154,6 +154,12 @@ impl LaneState {
         state.stop.as_ref().map(|stop| stop.reason.clone())
     }
 
+    /// The word for why it is stopped in metrics.
+    pub(crate) fn why_stopped(&self) -> Option<&'static str> {
+        let state = self.state.borrow();
+        state.stop.as_ref().map(Stop::why)
+    }
+
     /// When a stopped lane is tried next.
     pub fn next_try(&self) -> Option<Instant> {
         let state = self.state.borrow();
@@ -173,7 +179,28 @@ impl LaneState {
     }
 
     fn set(&self, stop: Stop) {
-        self.state.send_modify(|state| state.stop = Some(stop));
+        self.state.send_modify(|state| state.halt(stop));
+    }
+}
+
+impl State {
+    fn halt(&mut self, stop: Stop) {
+        let why = stop.why();
+        // A lane that was tried in vain has not stopped anew.
+        if self.stop.as_ref().map(Stop::why) != Some(why) {
+            metrics::counter!("upsync_lane_stops_total", "why" => why).increment(1);
+        }
+        self.stop = Some(stop);
+    }
+}
+
+impl Stop {
+    fn why(&self) -> &'static str {
+        match self.trouble {
+            None => "setting",
+            Some(Trouble::Away) => "away",
+            Some(Trouble::Refused { .. }) => "refused",
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod downsync;
 pub mod engine;
 mod frozen;
 mod lane;
+pub mod measure;
 pub mod observe;
 pub mod outcome;
 mod patience;

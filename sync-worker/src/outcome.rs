@@ -46,6 +46,21 @@ pub enum Action {
     AlreadyGone,
 }
 
+impl Action {
+    /// The word for it in metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::SlowDown { .. } => "slow_down",
+            Self::LookUp { .. } => "look_up",
+            Self::Park { .. } => "park",
+            Self::StopLane { .. } => "stop_lane",
+            Self::Gone => "gone",
+            Self::AlreadyGone => "already_gone",
+        }
+    }
+}
+
 /// The action for a failed request.
 pub fn action(operation: Operation, failure: &Failure) -> Action {
     match failure.kind {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::downsync::scan::Intervals;
 use crate::engine::Engine;
-use crate::{downsync, purge, registry, upsync};
+use crate::{downsync, measure, purge, registry, upsync};
 
 /// What a worker needs.
 #[derive(Clone)]
@@ -35,6 +35,7 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
         intervals,
         health,
     } = worker;
+    measure::describe();
     // SQLite is used by one process only, so a push that is under way now is one that was killed.
     if engine.db.get_database_backend() == DbBackend::Sqlite {
         upsync::due::forget_dead_pushes(&engine).await?;
@@ -84,6 +85,10 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
             health.component("downsync-scan", intervals.stalled_after()),
             stop.clone(),
         ),
+    );
+    supervisor.spawn(
+        "measure",
+        measure::run(engine.clone(), component("measure"), stop.clone()),
     );
     supervisor.spawn("purge", purge::run(engine, component("purge"), stop));
     Ok(())

@@ -188,6 +188,12 @@ impl Transport {
         if let Err(failure) = result {
             // Contention for one object says nothing about how often Stripe is asked.
             let is_rate = failure.status == Some(429);
+            if is_rate {
+                let reason = failure.rate_limited_reason.clone();
+                let reason = reason.or_else(|| failure.code.clone());
+                let reason = reason.unwrap_or_else(|| "none".to_owned());
+                metrics::counter!("stripe_limited_total", "reason" => reason).increment(1);
+            }
             if is_rate
                 && failure.code.as_deref() != Some("lock_timeout")
                 && let Some(too_much) = TooMuch::of(failure.rate_limited_reason.as_deref())

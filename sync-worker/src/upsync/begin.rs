@@ -10,6 +10,7 @@ use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
 use uuid::Uuid;
 
 use super::plan::{Plan, is_late, key_is_alive, plan};
+use super::pushed::count_saved;
 use crate::engine::{Engine, PUSH_EXPIRY};
 use crate::observe::is_parked_by_copy;
 use crate::observe::store::held_fields;
@@ -93,6 +94,8 @@ pub async fn begin(engine: &Engine, customer_id: Uuid) -> Result<Begun, DbErr> {
         }
         Plan::Settle => {
             settle(&row, &link).store(&tx, now).await?;
+            // The edits have taken each other back.
+            count_saved(row.rev - link.synced_rev);
             Begun::Nothing(plan)
         }
         Plan::Create | Plan::Update(_) | Plan::Delete | Plan::Detach => {

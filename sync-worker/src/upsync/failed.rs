@@ -29,6 +29,7 @@ pub(super) async fn record(
     let action = action(operation, failure);
     let is_lanes = tell_lane(engine, push, (&action, failure), now);
     let attempts = link.attempts.saturating_add(i32::from(!is_lanes));
+    metrics::counter!("upsync_failures_total", "action" => action.as_str()).increment(1);
     tracing::warn!(
         customer.id = %push.customer_id,
         rev = push.rev,

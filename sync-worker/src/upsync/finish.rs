@@ -13,7 +13,7 @@ use super::agreement::agreement;
 use super::begin::Push;
 use super::failed;
 use super::plan::is_blocked;
-use super::pushed::Pushed;
+use super::pushed::{Pushed, count_saved};
 use super::send::{Acked, Sent};
 use crate::engine::Engine;
 use crate::observe::store::{Observed, Sight, observe};
@@ -137,6 +137,7 @@ async fn acknowledged(
     let is_adopted = matches!(&acked, Acked::Adopted { .. });
     let (agreed, shown) = agreement((row, link), push, acked);
     done.synced_rev = Set(link.synced_rev.max(agreed.rev));
+    count_saved(agreed.rev - link.synced_rev - 1);
     if let Some(pushed_rev) = agreed.pushed_rev {
         done.pushed_rev = Set(pushed_rev);
     }

@@ -7,6 +7,7 @@
 
 mod downsync;
 mod harness;
+mod measure;
 mod migration;
 mod model;
 mod poison;
