@@ -1,6 +1,23 @@
 //! What to do about a failed request, by what it was to do and how it failed. Pure.
 //!
-//! One idempotency key belongs to one operation until the operation's effect is known.
+//! One idempotency key belongs to one operation until the operation's effect is known. By what Stripe
+//! documents (<https://docs.stripe.com/error-low-level>, <https://docs.stripe.com/rate-limits>):
+//!
+//! | line | outcome | it means | action |
+//! |---|---|---|---|
+//! | 1 | 2xx that can be read | done | none: `upsync/finish.rs` writes it down |
+//! | 2 | 2xx that cannot | done, id unknown | same key; once that is replayed, look up |
+//! | 3 | no connection | not sent | same key |
+//! | 4 | timeout, reset, cut off | unknown | same key, for 23 hours |
+//! | 5 | `idempotency_error` | the key was used for another body | look up, then a new key |
+//! | 6 | `idempotency_key_in_use` | a twin is under way | same key |
+//! | 7 | 429 | not executed | same key, slower |
+//! | 8 | 500 | anything, and the key repeats it | look up after a while, then a new key |
+//! | 9 | 502, 503, 504 | unknown | same key |
+//! | 10 | 400 and other refusals | wrong for good with this value | park |
+//! | 11 | 401, 403, or not Stripe at all | configuration | stop the lane |
+//! | 12 | 404 on an update | perhaps deleted | retrieve it, never create |
+//! | 13 | 404 on a delete | gone already | success |
 
 use std::time::Duration;
 
@@ -244,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_makes_no_sense_is_replayed_and_then_looked_up() {
+    fn line_2_an_answer_that_makes_no_sense_is_replayed_and_then_looked_up() {
         assert_for(&ALL, &unreadable(), &Action::Retry);
         let again = replayed(unreadable());
         assert_for(&[Create, Update], &again, &look_up("unreadable_answer"));
@@ -252,21 +269,23 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_is_sent_again() {
+    fn line_3_what_was_not_sent_is_sent_again() {
         let failure = Failure::new(FailureKind::NotSent, "connection refused");
         assert_for(&ALL, &failure, &Action::Retry);
     }
 
     #[test]
-    fn what_may_have_happened_is_sent_again_under_its_key() {
-        let mut failure = Failure::new(FailureKind::Unknown, "timed out");
-        assert_for(&ALL, &failure, &Action::Retry);
-        failure.status = Some(200);
-        assert_for(&ALL, &failure, &Action::Retry);
+    fn line_4_what_may_have_happened_is_sent_again_under_its_key() {
+        for kind in [FailureKind::Unknown, FailureKind::TimedOut] {
+            let mut failure = Failure::new(kind, "timed out");
+            assert_for(&ALL, &failure, &Action::Retry);
+            failure.status = Some(200);
+            assert_for(&ALL, &failure, &Action::Retry);
+        }
     }
 
     #[test]
-    fn a_key_that_belongs_to_another_body_is_given_up_after_a_look() {
+    fn line_5_a_key_that_belongs_to_another_body_is_given_up_after_a_look() {
         for status in [400, 404, 409] {
             let failure = refusal(status, ["idempotency_error", "", ""]);
             assert_for(
@@ -278,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_twin_under_way_is_waited_for() {
+    fn line_6_a_twin_under_way_is_waited_for() {
         for (status, kind) in [
             (409, "idempotency_error"),
             (409, "invalid_request_error"),
@@ -291,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_limit_slows_down_and_costs_nothing() {
+    fn line_7_a_rate_limit_slows_down_and_costs_nothing() {
         let mut failure = refusal(429, ["rate_limit_error", "rate_limit", ""]);
         failure.rate_limited_reason = Some("endpoint-rate".to_owned());
         failure.retry_after = Some(Duration::from_secs(2));
@@ -303,13 +322,13 @@ mod tests {
     }
 
     #[test]
-    fn contention_for_one_object_is_no_rate_limit() {
+    fn line_7_contention_for_one_object_is_no_rate_limit() {
         let failure = refusal(429, ["invalid_request_error", "lock_timeout", ""]);
         assert_for(&ALL, &failure, &Action::Retry);
     }
 
     #[test]
-    fn a_500_is_looked_up_because_its_key_repeats_it() {
+    fn line_8_a_500_is_looked_up_because_its_key_repeats_it() {
         for failure in [silent(500), refusal(500, ["api_error", "", ""])] {
             assert_for(&[Create, Update], &failure, &look_up("server_error"));
             assert_for(
@@ -329,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_says_nothing_about_what_happened() {
+    fn line_9_a_gateway_says_nothing_about_what_happened() {
         for status in [502, 503, 504, 520, 400, 403, 408, 413, 422] {
             assert_for(&ALL, &silent(status), &Action::Retry);
         }
@@ -345,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_stripe_refuses_parks_this_customer_only() {
+    fn line_10_a_value_that_stripe_refuses_parks_this_customer_only() {
         let failures = [
             refusal(400, ["invalid_request_error", "email_invalid", "email"]),
             refusal(
@@ -368,14 +387,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_stripe_refuses_stops_the_lane_and_parks_nothing() {
+    fn line_11_a_key_that_stripe_refuses_stops_the_lane_and_parks_nothing() {
         let refused = refusal(401, ["invalid_request_error", "", ""]);
         assert_for(&ALL, &refused, &stop("key_refused"));
         assert_for(&ALL, &silent(401), &stop("key_refused"));
     }
 
     #[test]
-    fn a_missing_permission_stops_the_lane_and_does_not_outlive_itself() {
+    fn line_11_a_missing_permission_stops_the_lane_and_does_not_outlive_itself() {
         let denied = refusal(403, ["invalid_request_error", "", ""]);
         assert_for(&ALL, &denied, &stop("permission_denied"));
         let saved = replayed(denied);
@@ -384,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_base_url_stops_the_lane_and_deletes_nothing() {
+    fn line_11_a_wrong_base_url_stops_the_lane_and_deletes_nothing() {
         for failure in [
             silent(404),
             refusal(404, ["invalid_request_error", "", ""]),
@@ -397,18 +416,33 @@ mod tests {
         }
     }
 
+    fn missing_customers() -> impl Iterator<Item = Failure> {
+        [(404, "id"), (404, ""), (400, "id"), (404, "customer")]
+            .into_iter()
+            .map(|(status, param)| {
+                refusal(status, ["invalid_request_error", "resource_missing", param])
+            })
+    }
+
     #[test]
-    fn a_customer_that_stripe_does_not_have_is_never_created_by_reflex() {
-        for (status, param) in [(404, "id"), (404, ""), (400, "id"), (404, "customer")] {
-            let failure = refusal(status, ["invalid_request_error", "resource_missing", param]);
+    fn line_12_a_customer_that_stripe_does_not_have_is_never_created_by_reflex() {
+        for failure in missing_customers() {
             assert_for(&[Update], &failure, &Action::Gone);
-            assert_for(&[Delete], &failure, &Action::AlreadyGone);
             assert_for(&[Create, Read], &failure, &park("unknown_in_stripe"));
+            assert!(is_missing(&failure));
+        }
+        assert!(!is_missing(&silent(404)), "not Stripe's words");
+    }
+
+    #[test]
+    fn line_13_a_customer_that_is_gone_already_is_deleted() {
+        for failure in missing_customers() {
+            assert_for(&[Delete], &failure, &Action::AlreadyGone);
         }
     }
 
     #[test]
-    fn another_missing_thing_is_not_a_missing_customer() {
+    fn line_10_another_missing_thing_is_not_a_missing_customer() {
         let failure = refusal(
             400,
             [
@@ -421,14 +455,14 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_dependency_is_tried_again() {
+    fn line_9_a_failed_dependency_is_tried_again() {
         let failure = refusal(424, ["api_error", "", ""]);
         assert_for(&ALL, &failure, &Action::Retry);
         assert_for(&[Create, Update], &replayed(failure), &look_up("conflict"));
     }
 
     #[test]
-    fn what_no_request_can_carry_is_parked() {
+    fn line_10_what_no_request_can_carry_is_parked() {
         let failure = Failure::new(FailureKind::Unsendable, "an id that no stripe customer has");
         assert_for(&ALL, &failure, &park("unsendable"));
     }
