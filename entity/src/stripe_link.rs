@@ -32,6 +32,8 @@ pub struct Model {
     pub request_key: Option<Uuid>,
     /// When `request_key` was first used. Stripe forgets a key after 24 hours.
     pub request_started_at: Option<DateTimeUtc>,
+    /// When the body was first sent. Under a later key, what it made may be anything that is younger.
+    pub doubt_since: Option<DateTimeUtc>,
 
     /// One push at a time: the rev it carries, its token, and when it began. Only the holder of the
     /// token writes the outcome.
@@ -147,6 +149,7 @@ impl ActiveModel {
     /// The outcome of the request is known: the next one is a new one.
     pub fn end_request(&mut self) {
         self.request_body = Set(None);
+        self.doubt_since = Set(None);
         self.request_key = Set(None);
         self.request_started_at = Set(None);
     }

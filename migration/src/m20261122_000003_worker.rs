@@ -1,7 +1,10 @@
 //! Which workers live, what they began and did not finish, and the tombstones by age.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::schema::{integer, pk_uuid, text, timestamp_with_time_zone as time};
+use sea_orm_migration::schema::{
+    integer, pk_uuid, text, timestamp_with_time_zone as time,
+    timestamp_with_time_zone_null as time_null,
+};
 
 pub(crate) struct Migration;
 
@@ -20,6 +23,12 @@ impl MigrationTrait for Migration {
             .add_column(integer("takeovers").default(0))
             .to_owned();
         manager.alter_table(add).await?;
+        let add = link().add_column(time_null("doubt_since")).to_owned();
+        manager.alter_table(add).await?;
+        // What is in doubt now has been since its first key was used, and never before there was a link.
+        let known =
+            "UPDATE stripe_link SET doubt_since = created_at WHERE request_body IS NOT NULL";
+        manager.get_connection().execute_unprepared(known).await?;
         // For the purge, which must not read every living customer.
         let index =
             "CREATE INDEX customer_deleted ON customer (updated_at) WHERE deleted_at IS NOT NULL";
@@ -30,10 +39,10 @@ impl MigrationTrait for Migration {
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let index = "DROP INDEX customer_deleted";
         manager.get_connection().execute_unprepared(index).await?;
-        let takeovers = Alias::new("takeovers");
-        manager
-            .alter_table(link().drop_column(takeovers).to_owned())
-            .await?;
+        for column in ["doubt_since", "takeovers"] {
+            let drop = link().drop_column(Alias::new(column)).to_owned();
+            manager.alter_table(drop).await?;
+        }
         for table in ["in_hand", "worker"] {
             let drop = Table::drop().table(Alias::new(table)).to_owned();
             manager.drop_table(drop).await?;

@@ -12,6 +12,7 @@ pub mod begin;
 pub mod consume;
 pub mod due;
 mod failed;
+mod find;
 pub mod finish;
 pub mod missed;
 pub mod plan;

@@ -28,6 +28,8 @@ pub struct Push {
     pub fields: Fields,
     /// An earlier request is in doubt: whatever becomes of this one, Stripe may hold what that one sent.
     pub in_doubt: bool,
+    /// A create is in doubt under another key than this one's: it may have been made since then.
+    pub look_since: Option<DateTime<Utc>>,
     pub request: Request,
 }
 
@@ -189,7 +191,11 @@ async fn record(
     }
     if let Request::Create { body, .. } | Request::Update { body, .. } = &request {
         begun.request_body = Set(Some(body.clone()));
+        begun.doubt_since = Set(link.doubt_since.or(Some(now)));
     }
+    // Not only now: the attempt that took the new key may have died before it looked.
+    let is_of_key = is_retry && link.doubt_since >= link.request_started_at;
+    let look_since = link.doubt_since.filter(|_| !is_of_key);
     if link.parked_reason.is_some() {
         begun.unpark();
     }
@@ -201,6 +207,7 @@ async fn record(
         is_deleted: row.is_deleted(),
         fields: row.fields(),
         in_doubt: link.request_body.is_some(),
+        look_since,
         request,
     })
 }

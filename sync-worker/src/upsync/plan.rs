@@ -150,6 +150,7 @@ mod tests {
             request_body: None,
             request_key: None,
             request_started_at: None,
+            doubt_since: None,
             push_rev: None,
             push_token: None,
             push_started_at: None,

@@ -1,18 +1,16 @@
 //! The call to Stripe, with no transaction open. It changes nothing on our side.
 
 use chrono::{DateTime, Utc};
-use entity::email::Email;
 use entity::fields::Fields;
 use entity::message::StripeCopy;
-use entity::{customer, stripe_link};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::DbErr;
 
 use super::begin::{Push, Request};
+use super::find::{find, free_with_same_email};
 use crate::engine::{Engine, PUSH_LIMIT};
-use crate::frozen::Frozen;
 use crate::outcome::{Operation, is_missing};
 use crate::policy::LinkByEmail;
-use crate::stripe::{Failure, FailureKind, Lane, ListPage, Reply};
+use crate::stripe::{Failure, FailureKind, Lane, Reply};
 
 /// What came of the call.
 #[derive(Clone, Debug)]
@@ -175,17 +173,13 @@ async fn create(
     (body, key): (&str, &str),
     is_retry: bool,
 ) -> Result<Sent, DbErr> {
-    let copies = match candidates(engine, push, body).await {
-        Ok(copies) => copies,
+    let found = match find(engine, push, body).await {
+        Ok(found) => found,
         Err(failure) => return Ok(Sent::Failed(Operation::Read, failure)),
     };
-    let ours = copies
-        .iter()
-        .filter(|copy| copy.customer_id == Some(push.customer_id))
-        .min_by_key(|copy| (copy.created, copy.stripe_id.clone()));
-    if let Some(copy) = ours {
+    if let Some(copy) = found.ours {
         return Ok(Sent::Acked(Acked::Adopted {
-            copy: copy.clone(),
+            copy,
             by_email: false,
         }));
     }
@@ -193,7 +187,7 @@ async fn create(
         return Ok(Sent::Acked(Acked::NothingThere));
     }
     if !push.is_deleted
-        && let Some(copy) = free_with_same_email(engine, push, copies).await?
+        && let Some(copy) = free_with_same_email(engine, push, found.with_email).await?
     {
         return Ok(match engine.policy.link_by_email {
             LinkByEmail::On => Sent::Acked(Acked::Adopted {
@@ -209,68 +203,4 @@ async fn create(
         Ok(reply) => Sent::Acked(Acked::Created(reply)),
         Err(failure) => Sent::Failed(Operation::Create, failure),
     })
-}
-
-/// The customers that have the row's e-mail, or the one that the frozen create was sent with. Stripe's
-/// filter minds the case, so both the given and the normal form are asked for where they differ.
-async fn candidates(engine: &Engine, push: &Push, body: &str) -> Result<Vec<StripeCopy>, Failure> {
-    let frozen = Frozen::read(body).fields.email;
-    let mut emails: Vec<String> = Vec::new();
-    for given in [push.fields.email.clone(), frozen].into_iter().flatten() {
-        let key = Email::parse(&given).map(|email| email.key().to_owned());
-        for email in [Some(given), key.ok()].into_iter().flatten() {
-            if !emails.contains(&email) {
-                emails.push(email);
-            }
-        }
-    }
-    let mut copies: Vec<StripeCopy> = Vec::new();
-    for email in emails {
-        let page = ListPage {
-            limit: 100,
-            email: Some(email),
-            ..ListPage::default()
-        };
-        // One page: a hundred customers with one e-mail are beyond what an automatic choice is for.
-        let reply = engine.stripe.list(Lane::Upsync, &page).await?;
-        for copy in reply.value.items {
-            if copies.iter().all(|known| known.stripe_id != copy.stripe_id) {
-                copies.push(copy);
-            }
-        }
-    }
-    Ok(copies)
-}
-
-/// The oldest customer that has the row's e-mail and belongs to no row.
-async fn free_with_same_email(
-    engine: &Engine,
-    push: &Push,
-    copies: Vec<StripeCopy>,
-) -> Result<Option<StripeCopy>, DbErr> {
-    let key = |fields: &Fields| {
-        let email = fields.email.as_deref().unwrap_or_default();
-        Email::parse(email).map(|email| email.key().to_owned()).ok()
-    };
-    let wanted = key(&push.fields);
-    let mut free: Vec<StripeCopy> = Vec::new();
-    for copy in copies {
-        if copy.detached || key(&copy.fields) != wanted {
-            continue;
-        }
-        let names_a_row = match copy.customer_id {
-            Some(id) => customer::find(&engine.db, id).await?.is_some(),
-            None => false,
-        };
-        let is_linked = stripe_link::Entity::find()
-            .filter(stripe_link::Column::StripeId.eq(&copy.stripe_id))
-            .one(&engine.db)
-            .await?
-            .is_some();
-        if !names_a_row && !is_linked {
-            free.push(copy);
-        }
-    }
-    free.sort_by(|a, b| (a.created, &a.stripe_id).cmp(&(b.created, &b.stripe_id)));
-    Ok(free.into_iter().next())
 }

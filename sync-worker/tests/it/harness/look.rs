@@ -184,6 +184,8 @@ pub(crate) fn assert_at_rest(link: &stripe_link::Model) {
     assert_eq!(link.parked_reason, None);
     assert_eq!(link.request_key, None);
     assert_eq!(link.request_body, None);
+    assert_eq!(link.doubt_since, None);
+    assert_eq!(link.takeovers, 0);
     assert_eq!(link.attempts, 0);
 }
 

@@ -233,6 +233,44 @@ async fn a_lost_create_that_was_edited_in_stripe_is_linked_by_what_it_says_of_it
     }
 }
 
+/// A16, A17: the same, before anybody has read the events.
+#[tokio::test]
+async fn a_lost_create_that_was_renamed_in_stripe_is_found_among_those_made_since() {
+    for (kind, pause) in [
+        (
+            Kind::ErrorAfterEffect { should_retry: None },
+            Duration::ZERO,
+        ),
+        (Kind::ResetAfterEffect, A_DAY_AND_AN_HOUR),
+    ] {
+        for is_cut in [false, true] {
+            let world = World::new().await;
+            world.stripe_creates(&[("email", "old@x.io")]);
+            world.later(Duration::from_secs(3600));
+            let row = world.create(&[("email", "a@x.io"), ("name", "A")]).await;
+            world.fault("POST /v1/customers", kind.clone());
+            world.push(row.id).await;
+            let customers = world.stripe.sandbox.customers();
+            let stripe_id = customers[0]["id"].as_str().unwrap().to_owned();
+            world.stripe_edits(&stripe_id, &[("email", "renamed@x.io")]);
+            for place in 0..150 {
+                world.stripe_creates(&[("email", &format!("{place}@x.io"))]);
+            }
+            world.later(pause);
+            if is_cut {
+                // The new key is written down, and what it has to look for is not forgotten.
+                world.fault("GET /v1/customers", Kind::ResetBeforeEffect);
+                world.retry().await;
+            }
+            world.settle_without_events().await;
+            assert_eq!(world.made_for(row.id), 1, "{kind:?}");
+            assert_eq!(world.stripe_id(row.id).await, stripe_id);
+            world.settle().await;
+            world.assert_in_step(row.id).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_update_whose_answer_was_lost_is_sent_again_and_done_once() {
     for kind in lost_answers() {

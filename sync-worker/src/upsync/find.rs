@@ -1,0 +1,148 @@
+//! Whether the customer that is to be created is in Stripe already: made by an attempt of ours whose answer
+//! was lost, or by somebody else with the same e-mail.
+
+use chrono::{DateTime, Utc};
+use entity::email::Email;
+use entity::fields::Fields;
+use entity::message::StripeCopy;
+use entity::{customer, stripe_link};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+
+use super::begin::Push;
+use crate::engine::Engine;
+use crate::frozen::Frozen;
+use crate::stripe::{Failure, FailureKind, Lane, ListPage};
+
+/// Between Stripe's clock and the database's.
+const SKEW: chrono::Duration = chrono::Duration::minutes(15);
+
+/// Pages that are looked through for one customer.
+const MOST_PAGES: usize = 50;
+
+/// What is in Stripe.
+pub(super) struct Found {
+    /// The oldest that names our row.
+    pub(super) ours: Option<StripeCopy>,
+    /// Those that have its e-mail.
+    pub(super) with_email: Vec<StripeCopy>,
+}
+
+/// Looks by e-mail, and, where an attempt is in doubt that the key does not cover, among all that were made
+/// since: a person may have given ours another e-mail meanwhile.
+pub(super) async fn find(engine: &Engine, push: &Push, body: &str) -> Result<Found, Failure> {
+    let with_email = candidates(engine, push, body).await?;
+    let mut ours = with_email
+        .iter()
+        .filter(|copy| copy.customer_id == Some(push.customer_id))
+        .min_by_key(|copy| (copy.created, copy.stripe_id.clone()))
+        .cloned();
+    if ours.is_none()
+        && let Some(since) = push.look_since
+    {
+        ours = made_since(engine, push, since).await?;
+    }
+    Ok(Found { ours, with_email })
+}
+
+/// The customers that have the row's e-mail, or the one that the frozen create was sent with. Stripe's
+/// filter minds the case, so both the given and the normal form are asked for where they differ.
+async fn candidates(engine: &Engine, push: &Push, body: &str) -> Result<Vec<StripeCopy>, Failure> {
+    let frozen = Frozen::read(body).fields.email;
+    let mut emails: Vec<String> = Vec::new();
+    for given in [push.fields.email.clone(), frozen].into_iter().flatten() {
+        let key = Email::parse(&given).map(|email| email.key().to_owned());
+        for email in [Some(given), key.ok()].into_iter().flatten() {
+            if !emails.contains(&email) {
+                emails.push(email);
+            }
+        }
+    }
+    let mut copies: Vec<StripeCopy> = Vec::new();
+    for email in emails {
+        let page = ListPage {
+            limit: 100,
+            email: Some(email),
+            ..ListPage::default()
+        };
+        // One page: a hundred customers with one e-mail are beyond what an automatic choice is for.
+        let reply = engine.stripe.list(Lane::Upsync, &page).await?;
+        for copy in reply.value.items {
+            if copies.iter().all(|known| known.stripe_id != copy.stripe_id) {
+                copies.push(copy);
+            }
+        }
+    }
+    Ok(copies)
+}
+
+/// The customer that names our row among all that were made since a time.
+async fn made_since(
+    engine: &Engine,
+    push: &Push,
+    since: DateTime<Utc>,
+) -> Result<Option<StripeCopy>, Failure> {
+    let mut page = ListPage {
+        limit: 100,
+        created_gte: Some((since - SKEW).timestamp()),
+        ..ListPage::default()
+    };
+    for _ in 0..MOST_PAGES {
+        let found = engine.stripe.list(Lane::Upsync, &page).await?.value;
+        let names_row = |copy: &&StripeCopy| copy.customer_id == Some(push.customer_id);
+        if let Some(copy) = found.items.iter().find(names_row) {
+            return Ok(Some(copy.clone()));
+        }
+        if !found.has_more {
+            return Ok(None);
+        }
+        if found.cursor == page.starting_after || found.cursor.is_none() {
+            return Err(Failure::new(
+                FailureKind::Unparsed,
+                "a list that repeats itself, or is empty and says that there is more",
+            ));
+        }
+        page.starting_after = found.cursor;
+    }
+    // Creating it without an answer could make it twice.
+    Err(Failure::new(
+        FailureKind::Unsendable,
+        format!(
+            "nobody knows whether Stripe has made this customer, and too many were made since to look \
+             through; look in Stripe for the metadata customer_sync_id {}, and try again",
+            push.customer_id
+        ),
+    ))
+}
+
+/// The oldest customer that has the row's e-mail and belongs to no row.
+pub(super) async fn free_with_same_email(
+    engine: &Engine,
+    push: &Push,
+    copies: Vec<StripeCopy>,
+) -> Result<Option<StripeCopy>, DbErr> {
+    let key = |fields: &Fields| {
+        let email = fields.email.as_deref().unwrap_or_default();
+        Email::parse(email).map(|email| email.key().to_owned()).ok()
+    };
+    let wanted = key(&push.fields);
+    let mut free: Vec<StripeCopy> = Vec::new();
+    for copy in copies {
+        if copy.detached || key(&copy.fields) != wanted {
+            continue;
+        }
+        let names_a_row = match copy.customer_id {
+            Some(id) => customer::find(&engine.db, id).await?.is_some(),
+            None => false,
+        };
+        let is_linked = stripe_link::Entity::find()
+            .filter(stripe_link::Column::StripeId.eq(&copy.stripe_id))
+            .one(&engine.db)
+            .await?
+            .is_some();
+        if !names_a_row && !is_linked {
+            free.push(copy);
+        }
+    }
+    free.sort_by(|a, b| (a.created, &a.stripe_id).cmp(&(b.created, &b.stripe_id)));
+    Ok(free.into_iter().next())
+}
