@@ -16,6 +16,7 @@ use blame::Blame;
 pub(crate) use blame::{ENOUGH, Trouble};
 
 mod blame;
+pub(crate) mod words;
 
 /// How long the lane rests before it tries again whether a person has put things right.
 pub(crate) const REST: Duration = Duration::from_secs(10);

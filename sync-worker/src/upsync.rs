@@ -7,12 +7,9 @@ use uuid::Uuid;
 
 use crate::engine::Engine;
 
-mod agreement;
 pub mod begin;
 pub mod consume;
 pub mod due;
-mod failed;
-mod find;
 pub mod finish;
 pub mod missed;
 pub mod plan;

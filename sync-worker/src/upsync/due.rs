@@ -17,10 +17,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::consume::CONCURRENCY;
-use super::failed::{is_away, lane_is_stopped};
 use crate::downsync::state::check_account;
 use crate::engine::Engine;
-use crate::lane::Trouble;
+use crate::lane::{Trouble, words};
 use crate::outcome::{Action, Operation, action};
 use crate::stripe::{Failure, Lane, ListPage};
 
@@ -114,9 +113,11 @@ fn keep_stopped(engine: &Engine, error: &anyhow::Error) {
     match (Trouble::of(&action, failure), action) {
         (Some(Trouble::Away), _) => {
             let since = engine.clock.now();
-            engine.lane.is_still_away(|| is_away(since, failure));
+            engine.lane.is_still_away(|| words::is_away(since, failure));
         }
-        (_, Action::StopLane { reason }) => engine.lane.stop(lane_is_stopped(reason, failure)),
+        (_, Action::StopLane { reason }) => {
+            engine.lane.stop(words::lane_is_stopped(reason, failure))
+        }
         _ => engine.lane.stop(format!(
             "Stripe does not say whose key STRIPE_SECRET_KEY is ({failure}); \
              pushes wait and go on by themselves"

@@ -9,14 +9,17 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
 
-use super::agreement::agreement;
 use super::begin::Push;
-use super::failed;
 use super::plan::is_blocked;
 use super::pushed::{Pushed, count_saved};
 use super::send::{Acked, Sent};
 use crate::engine::Engine;
 use crate::observe::store::{Observed, Sight, observe};
+
+use agreement::agreement;
+
+mod agreement;
+mod failed;
 
 /// Writes the outcome.
 ///

@@ -6,11 +6,14 @@ use entity::message::StripeCopy;
 use sea_orm::DbErr;
 
 use super::begin::{Push, Request};
-use super::find::{find, free_with_same_email};
 use crate::engine::{Engine, PUSH_LIMIT};
 use crate::outcome::{Operation, is_missing};
 use crate::policy::LinkByEmail;
 use crate::stripe::{Failure, FailureKind, Lane, Reply};
+
+use find::{find, free_with_same_email};
+
+mod find;
 
 /// What came of the call.
 #[derive(Clone, Debug)]

@@ -8,10 +8,10 @@ use entity::message::StripeCopy;
 use entity::{customer, stripe_link};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
-use super::begin::Push;
 use crate::engine::Engine;
 use crate::frozen::Frozen;
 use crate::stripe::{Failure, FailureKind, Lane, ListPage};
+use crate::upsync::begin::Push;
 
 /// Between Stripe's clock and the database's.
 const SKEW: chrono::Duration = chrono::Duration::minutes(15);

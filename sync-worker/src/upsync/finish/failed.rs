@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use entity::stripe_link::{self, Parked};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
 
-use super::begin::Push;
-use super::pushed::Pushed;
 use crate::engine::{Engine, RETRY};
-use crate::lane::{self, ENOUGH, Trouble};
+use crate::lane::{self, Trouble, words};
 use crate::outcome::{Action, Operation, action};
 use crate::stripe::{Failure, FailureKind};
+use crate::upsync::begin::Push;
+use crate::upsync::pushed::Pushed;
 
 /// After a 500 Stripe may still carry the request out. So long it is left alone, then looked up.
 const GRACE: Duration = Duration::from_secs(10);
@@ -64,7 +64,7 @@ pub(super) async fn record(
             (rest.max(GRACE), None)
         }
         Action::StopLane { reason } => {
-            engine.lane.stop(lane_is_stopped(reason, failure));
+            engine.lane.stop(words::lane_is_stopped(reason, failure));
             // The refusal may be saved under the key.
             if was_sent {
                 ended.give_up_key();
@@ -115,8 +115,8 @@ fn tell_lane(
     }
     trouble.is_some_and(|trouble| {
         let reason = match trouble {
-            Trouble::Away => is_away(now, failure),
-            Trouble::Refused { .. } => refuses_everyone(failure),
+            Trouble::Away => words::is_away(now, failure),
+            Trouble::Refused { .. } => words::refuses_everyone(failure),
         };
         engine.lane.failed(push.customer_id, trouble, || reason)
     })
@@ -136,30 +136,4 @@ fn parked(reason: &'static str, push: &Push, failure: &Failure) -> Parked {
         rev: push.rev,
         request_id: failure.request_id.clone(),
     }
-}
-
-/// Why the lane stops and what to do, for the health page.
-pub(super) fn lane_is_stopped(reason: &str, failure: &Failure) -> String {
-    let what = match reason {
-        "key_refused" => "Stripe refuses STRIPE_SECRET_KEY; set a key that is valid",
-        "permission_denied" => {
-            "STRIPE_SECRET_KEY lacks a permission; it needs Customers: write and Events: read"
-        }
-        _ => "STRIPE_API_BASE does not answer like Stripe's API; correct it",
-    };
-    format!("{what} ({failure}); pushes wait and go on by themselves")
-}
-
-/// Since when Stripe is away, for the health page, which adds when it is tried next.
-pub(super) fn is_away(since: DateTime<Utc>, failure: &Failure) -> String {
-    let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
-    format!("Stripe is away since {since} ({failure}); pushes wait and go on by themselves")
-}
-
-/// Why the lane stops although Stripe is there and takes the key.
-fn refuses_everyone(failure: &Failure) -> String {
-    format!(
-        "Stripe refuses {ENOUGH} customers in a row alike ({failure}), so no more are parked for it; look \
-         in Stripe's log for the request; pushes are tried again by themselves"
-    )
 }

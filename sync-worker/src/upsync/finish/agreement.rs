@@ -4,11 +4,11 @@ use entity::fields::Fields;
 use entity::message::StripeCopy;
 use entity::{customer, stripe_link};
 
-use super::begin::{Push, Request};
-use super::send::Acked;
 use crate::frozen::Frozen;
 use crate::observe::base_of_ours;
 use crate::stripe::Reply;
+use crate::upsync::begin::{Push, Request};
+use crate::upsync::send::Acked;
 
 /// What both sides agree on by an acknowledged push.
 #[derive(Default)]
