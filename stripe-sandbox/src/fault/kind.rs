@@ -51,6 +51,8 @@ pub enum Kind {
     Unauthorized,
     /// 403, as for a restricted key without the permission.
     Forbidden,
+    /// 400 for every request alike: Stripe does not know the version that it names.
+    UnknownVersion,
     /// The idempotency store has forgotten the request's key.
     IdempotencyForgotten,
     /// Search does not know what changed within this time.

@@ -108,6 +108,7 @@ impl Plan {
             }
             Kind::Unauthorized => drop(self.refusal.get_or_insert_with(unauthorized)),
             Kind::Forbidden => drop(self.refusal.get_or_insert_with(forbidden)),
+            Kind::UnknownVersion => drop(self.refusal.get_or_insert_with(unknown_version)),
             Kind::IdempotencyForgotten => self.seam.forget_key = true,
             Kind::SearchLag { delay } => self.seam.search_lag = self.seam.search_lag.max(*delay),
             Kind::RepeatedPage => self.first_page_always = true,
@@ -156,4 +157,8 @@ fn forbidden() -> Error {
         403,
         "The provided key 'rk_test_******' does not have the required permissions for this endpoint on this account. Having the 'rak_customer_write' permission would allow this request to continue.",
     )
+}
+
+fn unknown_version() -> Error {
+    Error::invalid(400, "Invalid Stripe API version: 2001-01-01")
 }

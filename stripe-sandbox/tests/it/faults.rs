@@ -52,5 +52,7 @@ async fn faults_are_managed_over_http() {
     );
     add(json!({ "kind": "forbidden", "times": null })).await;
     send(account.anonymous(Method::DELETE, "/_sandbox/faults")).await;
+    add(json!({ "kind": "unknown_version" })).await;
+    assert_eq!(account.post("/v1/customers", &[]).await.status, 400);
     assert_eq!(account.post("/v1/customers", &[]).await.status, 200);
 }

@@ -3,6 +3,7 @@
 //! One customer that always fails is never everybody's trouble: only so many different ones that fail alike,
 //! with no other outcome between them, are.
 
+use entity::fields::Field;
 use uuid::Uuid;
 
 use crate::outcome::Action;
@@ -33,6 +34,8 @@ impl Trouble {
         match (failure.kind, action) {
             (FailureKind::NotSent | FailureKind::Unknown, _) => Some(Self::Away),
             (FailureKind::Answered, _) if is_of_the_server => Some(Self::Away),
+            // A value of this customer's: however many have a bad one, each is parked for its own.
+            (FailureKind::Answered, Action::Park { .. }) if names_a_field(failure) => None,
             (FailureKind::Answered, Action::Park { .. } | Action::Gone | Action::AlreadyGone) => {
                 Some(Self::Refused {
                     status: failure.status,
@@ -44,6 +47,11 @@ impl Trouble {
             _ => None,
         }
     }
+}
+
+fn names_a_field(failure: &Failure) -> bool {
+    let param = failure.param.as_deref().unwrap_or_default();
+    param.parse::<Field>().is_ok()
 }
 
 /// Counts towards a stop.
@@ -194,6 +202,16 @@ mod tests {
         for status in [401, 403, 409, 424, 429] {
             let body = r#"{"error":{"type":"invalid_request_error"}}"#;
             assert_eq!(trouble(Operation::Create, &answered(status, body)), None);
+        }
+    }
+
+    #[test]
+    fn a_refused_value_is_its_customer_s() {
+        for param in ["email", "name", "phone", "description"] {
+            let body = format!(
+                r#"{{"error":{{"type":"invalid_request_error","param":"{param}","message":"m"}}}}"#
+            );
+            assert_eq!(trouble(Operation::Create, &answered(400, &body)), None);
         }
     }
 
