@@ -167,7 +167,7 @@ async fn one_customer_that_always_fails_stops_the_lane_for_nobody() {
     assert!(world.link(bad.id).await.attempts > 3);
 }
 
-/// A46: such as a version that Stripe does not know, which every request names.
+/// Such as a version that Stripe does not know, which every request names.
 #[tokio::test]
 async fn what_everybody_is_refused_for_parks_only_a_few() {
     let world = World::new().await;
