@@ -61,14 +61,16 @@ async fn while_stripe_is_away_no_attempt_is_burnt_and_it_is_asked_once_a_rest() 
         assert!(reason.starts_with("Stripe is away since 20"), "{reason}");
         ask_all(&world, 40 - ENOUGH as u64).await;
 
-        world.forget_requests();
-        for rests in 1..=20 {
+        for _ in 0..20 {
+            world.forget_requests();
             rest().await;
             assert_eq!(world.retry().await, 0);
-            assert_eq!(world.reads().len(), rests, "one request a rest");
-            assert_eq!(world.retry().await, 0, "it has not rested");
+            assert_eq!(world.reads().len(), 1, "one request tries it");
+            assert_eq!(world.retry().await, 0);
+            // A rest has full jitter, so it may be over at once.
+            assert!(world.reads().len() <= 2);
+            assert!(world.calls().is_empty());
         }
-        assert_eq!(world.reads().len(), 20);
         assert_eq!(world.engine.lane.stopped().as_ref(), Some(&reason));
         for (place, id) in ids.iter().enumerate() {
             let link = world.link(*id).await;

@@ -192,3 +192,45 @@ async fn an_edit_during_a_push_is_pushed_by_the_one_who_is_at_it() {
     assert_eq!(world.in_stripe(row.id).await["name"], "C");
     world.assert_in_step(row.id).await;
 }
+
+/// A26: here an e-mail has to be given up before the next row can take it, and Stripe sees what the rows are
+/// like when it is their turn.
+#[tokio::test]
+async fn addresses_that_go_round_here_go_round_in_stripe() {
+    for count in [2, 3] {
+        for looks_between in [false, true] {
+            let world = World::new().await;
+            let mut ids = Vec::new();
+            for place in 0..count {
+                let email = format!("{place}@x.io");
+                ids.push(world.synced(&[("email", &email)]).await.id);
+            }
+            world.update(ids[0], &[("email", "none@x.io")]).await;
+            if looks_between {
+                world.push(ids[0]).await;
+            }
+            for place in (1..count).rev() {
+                let email = format!("{}@x.io", (place + 1) % count);
+                world.update(ids[place], &[("email", &email)]).await;
+                if looks_between {
+                    world.push(ids[place]).await;
+                    world.events().await;
+                    world.pass().await;
+                }
+            }
+            world.update(ids[0], &[("email", "1@x.io")]).await;
+            for id in &ids {
+                world.push(*id).await;
+            }
+            world.settle().await;
+            world.pass().await;
+            for (place, id) in ids.iter().enumerate() {
+                let email = format!("{}@x.io", (place + 1) % count);
+                assert_eq!(world.row(*id).await.email, email);
+                world.assert_in_step(*id).await;
+            }
+            assert_eq!(world.in_stripe_count(), count);
+            assert!(world.conflicts().await.is_empty());
+        }
+    }
+}
