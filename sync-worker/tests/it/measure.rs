@@ -1,12 +1,14 @@
 //! What /metrics shows.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use stripe_sandbox::fault::{Kind, Reason};
 use sync_worker::measure::{Measure, describe};
 use sync_worker::upsync::Pushed;
+use sync_worker::upsync::begin::{Begun, begin};
+use sync_worker::upsync::finish::finish;
+use sync_worker::upsync::send::send;
 
 use crate::harness::{World, each_world};
 
@@ -52,19 +54,18 @@ async fn edits_during_a_push_cost_one_more_call() {
     let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
     let (recorder, handle) = recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let delay = Duration::from_millis(200);
-    let path = format!("POST /v1/customers/{}", world.stripe_id(row.id).await);
-    world.fault(&path, Kind::LatencyAfterEffect { delay });
     world.update(row.id, &[("name", "0")]).await;
-    let edits = async {
-        world.until_called(1).await;
-        for edit in 1..10 {
-            world.update(row.id, &[("name", &edit.to_string())]).await;
-            world.push(row.id).await;
-        }
+    let Begun::Push(push) = begin(&world.engine, row.id).await.unwrap() else {
+        panic!("nothing was begun");
     };
-    let (pushed, ()) = tokio::join!(world.push(row.id), edits);
-    assert_eq!(pushed, Some(Pushed::Done));
+    for edit in 1..10 {
+        world.update(row.id, &[("name", &edit.to_string())]).await;
+        assert_eq!(world.push(row.id).await, None);
+    }
+    let sent = send(&world.engine, &push).await.unwrap();
+    let pushed = finish(&world.engine, &push, sent).await.unwrap();
+    assert_eq!(pushed, Pushed::Again);
+    world.push(row.id).await;
     assert_eq!(world.calls().len(), 2);
     assert_eq!(value(&handle, SAVED), Some(8.0));
     world.assert_in_step(row.id).await;
