@@ -1,6 +1,7 @@
 //! One request as the API sees it.
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use crate::wire::error::Error;
 use crate::wire::form::{Form, Hash};
@@ -37,6 +38,13 @@ impl Call {
             form.extend(Form::parse(&self.body));
         }
         Ok(form)
+    }
+
+    /// Tells its parameters from others, for the record of requests.
+    pub(crate) fn fingerprint(&self) -> Option<String> {
+        let parameters = self.form().ok()?.canonical();
+        let digest = Sha256::digest(parameters.as_bytes());
+        (!parameters.is_empty()).then(|| hex::encode(&digest[..8]))
     }
 
     /// A metadata value in the body, for the record of requests.

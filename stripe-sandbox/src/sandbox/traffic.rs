@@ -23,6 +23,11 @@ pub struct Request {
     pub request_id: String,
     /// Microseconds since the epoch by the system's clock, taken at receipt.
     pub received_at_us: u64,
+    /// The same clock when an answer was ready; None while `status` is.
+    pub answered_at_us: Option<u64>,
+    /// Tells one set of parameters from another, in whatever order and spelling: 16 hex characters of a
+    /// SHA-256. None without parameters.
+    pub parameters: Option<String>,
     /// The customer it is about, once known.
     pub customer: Option<String>,
     /// `metadata[customer_sync_id]` of its body.

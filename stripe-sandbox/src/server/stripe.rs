@@ -97,6 +97,7 @@ async fn answer(state: &Arc<State>, call: &Call, received: SystemTime) -> Outcom
             (_, Some(Line::GatewayError)) => Some(502),
             (answer, _) => answer.as_ref().map(|answer| answer.status),
         };
+        request.answered_at_us = request.status.map(|_| epoch_us(SystemTime::now()));
         if let Some(customer) = outcome.answer.as_ref().and_then(|answer| answer.customer) {
             request.customer = Some(customer.with_prefix(PREFIX));
         }
@@ -137,6 +138,8 @@ fn record(call: &Call, route: Option<&Route>, received: SystemTime) -> traffic::
         idempotency_key: call.idempotency_key.clone(),
         request_id: call.request.with_prefix("req_"),
         received_at_us: epoch_us(received),
+        answered_at_us: None,
+        parameters: call.fingerprint(),
         customer: id.map(str::to_owned),
         customer_sync_id: call.metadata("customer_sync_id"),
         fault: None,

@@ -135,3 +135,25 @@ async fn requests_are_recorded_with_their_customer_and_sync_id() {
     send(account.anonymous(Method::DELETE, "/_sandbox/requests")).await;
     assert!(account.sandbox().requests().is_empty());
 }
+
+#[tokio::test]
+async fn requests_with_the_same_parameters_are_told_from_others() {
+    let account = Account::manual().await;
+    for fields in [
+        [("name", "Ada"), ("phone", "1")],
+        [("phone", "1"), ("name", "Ada")],
+        [("name", "Ada"), ("phone", "2")],
+    ] {
+        account.post("/v1/customers", &fields).await;
+    }
+    account.get("/v1/customers").await;
+    let requests = account.sandbox().requests();
+    let parameters: Vec<_> = requests.iter().map(|it| it.parameters.as_deref()).collect();
+    assert!(parameters[0].is_some_and(|digest| digest.len() == 16));
+    assert_eq!(parameters[0], parameters[1]);
+    assert_ne!(parameters[0], parameters[2]);
+    assert_eq!(parameters[3], None);
+    for request in requests {
+        assert!(request.answered_at_us.unwrap() >= request.received_at_us);
+    }
+}

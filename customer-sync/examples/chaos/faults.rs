@@ -1,0 +1,171 @@
+//! What is broken on purpose, and when: a deck of every kind of fault, shuffled by the seed, dealt again and
+//! again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::history::{Fault, History, now};
+use crate::system::{Server, System};
+
+mod strike;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    KillApi,
+    KillRelay,
+    KillWorker,
+    Cut(Server),
+    HalfOpen(Server),
+    Slow(Server),
+    RestartPostgres,
+    CrashPostgres,
+    RestartRabbitMq,
+    CrashRabbitMq,
+    QueueFull,
+    MemoryAlarm,
+    Stripe(usize),
+}
+
+/// What Stripe does wrong, a few at a time.
+const STRIPE: [&[(&str, &str)]; 5] = [
+    &[
+        ("POST /v1/customers", "reset_after_effect"),
+        ("POST /v1/customers/{id}", "reset_after_effect"),
+        ("DELETE /v1/customers/{id}", "reset_after_effect"),
+    ],
+    &[
+        ("POST /v1/customers", "error_after_effect"),
+        ("POST /v1/customers/{id}", "error_before_effect"),
+        ("GET /v1/events", "gateway_error_before_effect"),
+    ],
+    &[
+        ("POST /v1/customers", "truncated_body"),
+        ("POST /v1/customers/{id}", "gateway_error_after_effect"),
+        ("GET /v1/customers/{id}", "empty_body"),
+    ],
+    &[
+        ("POST /v1/customers/{id}", "rate_limited"),
+        ("POST /v1/customers", "lock_timeout"),
+        ("GET /v1/customers", "lost_item"),
+    ],
+    &[
+        ("POST /v1/customers", "latency_after_effect"),
+        ("POST /v1/customers/{id}", "latency_before_effect"),
+        ("GET /v1/events", "duplicate_item"),
+    ],
+];
+
+fn deck() -> Vec<Kind> {
+    let mut deck = vec![
+        Kind::KillApi,
+        Kind::KillRelay,
+        Kind::KillRelay,
+        Kind::KillWorker,
+        Kind::KillWorker,
+        Kind::RestartPostgres,
+        Kind::CrashPostgres,
+        Kind::RestartRabbitMq,
+        Kind::CrashRabbitMq,
+        Kind::QueueFull,
+        Kind::MemoryAlarm,
+    ];
+    for server in [Server::Postgres, Server::RabbitMq, Server::Stripe] {
+        deck.extend([
+            Kind::Cut(server),
+            Kind::HalfOpen(server),
+            Kind::Slow(server),
+        ]);
+    }
+    deck.extend((0..STRIPE.len()).map(Kind::Stripe));
+    deck
+}
+
+/// Breaks one thing after another until `stop`, and leaves everything whole.
+///
+/// # Errors
+/// A server does not come back.
+pub(crate) async fn run(
+    system: Arc<Mutex<System>>,
+    history: Arc<History>,
+    seed: u64,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut deck = Vec::new();
+    while !stop.is_cancelled() {
+        let kind = match deck.pop() {
+            Some(kind) => kind,
+            None => {
+                deck = self::deck();
+                deck.shuffle(&mut random);
+                continue;
+            }
+        };
+        let strike = strike::Strike {
+            kind,
+            which: random.random_range(0..100),
+            lasting: Duration::from_millis(random.random_range(500..9_000)),
+        };
+        let rest = Duration::from_millis(random.random_range(300..2_500));
+        let start = now();
+        strike.run(&system, &stop).await?;
+        history.add_fault(Fault {
+            kind: kind.name(),
+            harms_worker: kind.harms_worker(),
+            start,
+            end: now(),
+        });
+        pause(rest, &stop).await;
+    }
+    Ok(())
+}
+
+/// Sleeps, but no longer than until it is time to stop.
+async fn pause(time: Duration, stop: &CancellationToken) {
+    let _ = tokio::time::timeout(time, stop.cancelled()).await;
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::KillApi => "kill -9 of an api",
+            Self::KillRelay => "kill -9 of a relay",
+            Self::KillWorker => "kill -9 of a worker",
+            Self::Cut(Server::Postgres) => "cut link to PostgreSQL",
+            Self::Cut(Server::RabbitMq) => "cut link to RabbitMQ",
+            Self::Cut(Server::Stripe) => "cut link to Stripe",
+            Self::HalfOpen(Server::Postgres) => "half-open link to PostgreSQL",
+            Self::HalfOpen(Server::RabbitMq) => "half-open link to RabbitMQ",
+            Self::HalfOpen(Server::Stripe) => "half-open link to Stripe",
+            Self::Slow(Server::Postgres) => "slow link to PostgreSQL",
+            Self::Slow(Server::RabbitMq) => "slow link to RabbitMQ",
+            Self::Slow(Server::Stripe) => "slow link to Stripe",
+            Self::RestartPostgres => "restart of PostgreSQL",
+            Self::CrashPostgres => "crash of PostgreSQL",
+            Self::RestartRabbitMq => "stop and start of RabbitMQ",
+            Self::CrashRabbitMq => "kill -9 of RabbitMQ",
+            Self::QueueFull => "full queue",
+            Self::MemoryAlarm => "memory alarm of RabbitMQ",
+            Self::Stripe(_) => "faults of Stripe",
+        }
+    }
+
+    /// Whether it can come between an answer of Stripe's and what the worker makes of it.
+    fn harms_worker(self) -> bool {
+        match self {
+            Self::KillWorker | Self::RestartPostgres | Self::CrashPostgres | Self::Stripe(_) => {
+                true
+            }
+            Self::Cut(server) | Self::HalfOpen(server) | Self::Slow(server) => {
+                server != Server::RabbitMq
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Chaos with real processes: load on both sides while everything between them is killed, cut, stalled and
+//! filled up; then all is healed, and a checker compares what was acknowledged with what both sides hold.
+//! scripts/chaos runs it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use check::report::{Run, report};
+use evidence::tap::{self, Told};
+use evidence::{Evidence, Request, database, stripe};
+use history::{History, lock};
+use load::{Load, Rates};
+use system::settle::settle;
+use system::{Servers, System};
+
+mod check;
+mod evidence;
+mod faults;
+mod history;
+mod load;
+mod system;
+
+/// Breaks everything and prints what came of it; exits with 0 only if nothing is lost, undone, doubled,
+/// revived, out of order or called twice without a reason.
+#[derive(Parser)]
+struct Arguments {
+    /// How long the load and the faults last
+    #[arg(long, default_value_t = 1.0)]
+    minutes: f64,
+    /// Fixes what is written and broken, in which order; when that happens stays real
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Writes to the API in a second
+    #[arg(long, default_value_t = 200.0)]
+    rate: f64,
+    /// Edits by people in Stripe in a second
+    #[arg(long, default_value_t = 10.0)]
+    people: f64,
+    /// How long everything may take to settle once it is healed, in seconds
+    #[arg(long, default_value_t = 300)]
+    patience: u64,
+    /// Break nothing
+    #[arg(long)]
+    calm: bool,
+    /// Where the logs go; kept only if something was found
+    #[arg(long)]
+    logs: PathBuf,
+    /// The folder of the programs
+    #[arg(long, env = "TEST_BIN_DIR")]
+    programs: PathBuf,
+    #[arg(long, env = "TEST_DATABASE_URL")]
+    database_url: String,
+    #[arg(long, env = "TEST_AMQP_URL")]
+    amqp_url: String,
+    #[arg(long, env = "TEST_POSTGRES_CTL")]
+    postgres_ctl: PathBuf,
+    #[arg(long, env = "TEST_RABBITMQ_CTL")]
+    rabbitmq_ctl: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match Box::pin(chaos(arguments)).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("chaos: {error:#}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the report is what this program is for"
+)]
+fn say(text: &str) {
+    print!("{text}");
+}
+
+async fn chaos(arguments: Arguments) -> anyhow::Result<bool> {
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    say(&format!("chaos: seed {seed}\n"));
+    let servers = Servers {
+        database_url: arguments.database_url,
+        amqp_url: arguments.amqp_url.clone(),
+        postgres_ctl: arguments.postgres_ctl,
+        rabbitmq_ctl: arguments.rabbitmq_ctl,
+        programs: arguments.programs,
+        logs: arguments.logs,
+    };
+    tap::declare(&servers.amqp_url).await?;
+    let mut system = System::prepare(servers).await?;
+    system.start_services()?;
+    let history = Arc::new(History::default());
+    let (apis, sandbox) = (system.apis.clone(), system.sandbox.clone());
+    let load = Arc::new(Load::new(Arc::clone(&history), apis, sandbox)?);
+    let system = Arc::new(Mutex::new(system));
+    let told = Told::default();
+    let requests: Arc<std::sync::Mutex<Vec<Request>>> = Arc::default();
+    let (stop, end) = (CancellationToken::new(), CancellationToken::new());
+    let mut beside = JoinSet::new();
+    beside.spawn(tap::run(
+        arguments.amqp_url.clone(),
+        Arc::clone(&told),
+        end.clone(),
+    ));
+    beside.spawn(attend(Arc::clone(&system), end.clone()));
+    beside.spawn(look(
+        Arc::clone(&system),
+        Arc::clone(&load),
+        Arc::clone(&requests),
+        end.clone(),
+    ));
+
+    let started = Instant::now();
+    let rates = Rates {
+        clients: arguments.rate,
+        people: arguments.people,
+    };
+    let mut under_way = JoinSet::new();
+    under_way.spawn({
+        let (load, stop) = (Arc::clone(&load), stop.clone());
+        async move {
+            load.run(seed, rates, stop).await;
+            Ok(())
+        }
+    });
+    if !arguments.calm {
+        let (system, history) = (Arc::clone(&system), Arc::clone(&history));
+        under_way.spawn(faults::run(system, history, seed, stop.clone()));
+    }
+    let length = Duration::from_secs_f64(arguments.minutes * 60.0);
+    tokio::select! {
+        () = tokio::time::sleep(length) => {}
+        // A fault that cannot be mended ends everything.
+        Some(Ok(Err(error))) = under_way.join_next() => return Err(error),
+    }
+    stop.cancel();
+    while let Some(ended) = under_way.join_next().await {
+        ended.context("making load and faults")??;
+    }
+    let length = started.elapsed();
+    let db = system.lock().await.db.clone();
+    let patience = Duration::from_secs(arguments.patience);
+    let settled = settle(&db, patience).await;
+    drain(&arguments.amqp_url).await?;
+    end.cancel();
+    while beside.join_next().await.is_some() {}
+
+    let sandbox = load.sandbox.clone();
+    let (ops, faults) = history.take();
+    let mut requests = std::mem::take(&mut *lock(&requests));
+    let mut seen = requests.last().map_or(0, |request| request.seq);
+    loop {
+        let more = stripe::requests(&load.http, &sandbox, &mut seen).await?;
+        if more.is_empty() {
+            break;
+        }
+        requests.extend(more);
+    }
+    let evidence = Evidence {
+        ops,
+        faults,
+        rows: database::rows(&db).await?,
+        conflicts: database::conflicts(&db).await?,
+        told: std::mem::take(&mut *lock(&told)),
+        copies: stripe::copies(&load.http, &sandbox).await?,
+        events: stripe::events(&load.http, &sandbox).await?,
+        requests,
+    };
+    let findings = check::check(&evidence);
+    let run = Run {
+        seed,
+        load: length,
+        settled: *settled.as_ref().unwrap_or(&patience),
+        deaths: system
+            .lock()
+            .await
+            .programs
+            .iter()
+            .map(|it| it.deaths)
+            .sum(),
+    };
+    say(&report(&run, &evidence, &findings));
+    settled?;
+    Ok(findings.is_clean())
+}
+
+/// Starts again what has ended by itself.
+async fn attend(system: Arc<Mutex<System>>, end: CancellationToken) {
+    while !end.is_cancelled() {
+        let mut system = system.lock().await;
+        for program in &mut system.programs {
+            // A program that cannot be started now is tried again.
+            let _ = program.watch();
+        }
+        drop(system);
+        let _ = tokio::time::timeout(Duration::from_secs(1), end.cancelled()).await;
+    }
+}
+
+/// Tells the load what Stripe has by now, and notes what was asked of it before that is forgotten.
+async fn look(
+    system: Arc<Mutex<System>>,
+    load: Arc<Load>,
+    requests: Arc<std::sync::Mutex<Vec<Request>>>,
+    end: CancellationToken,
+) {
+    let db = system.lock().await.db.clone();
+    let (mut seen, mut since) = (0, None);
+    while !end.is_cancelled() {
+        // The database may be away.
+        let _ = database::show(&db, &load.subjects, &mut since).await;
+        if let Ok(more) = stripe::requests(&load.http, &load.sandbox, &mut seen).await {
+            lock(&requests).extend(more);
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(1), end.cancelled()).await;
+    }
+}
+
+/// Waits until our own consumer has taken all that there is.
+async fn drain(amqp_url: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while tap::depth(amqp_url, "chaos.tap").await? > 0 {
+        anyhow::ensure!(Instant::now() < deadline, "the consumer does not catch up");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
