@@ -4,12 +4,16 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::Connection;
+use sea_orm::sqlx::pool::PoolOptions;
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, Postgres};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    DbErr, RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    DbErr, RuntimeErr, SqliteTransactionMode, SqlxError, Statement, TransactionOptions,
+    TransactionTrait,
 };
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -18,6 +22,22 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// For a connection of the pool, and for the server to answer when one is opened.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// For one statement or transaction of ours, waiting for locks included: longer than the server gives a
+/// statement, so that it ends only what a dead link would leave without an answer for ever.
+pub const LONGEST: Duration = Duration::from_secs(40);
+/// For a connection that is taken from the pool or given back to say that it lives.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+/// A connection that was idle for so long is asked before it is used.
+const LONG_IDLE: Duration = Duration::from_secs(2);
+/// What the server is to make of a client that it hears nothing from: a transaction keeps its locks until
+/// then. No transaction of ours is open while anything else is waited for.
+const SESSION: [(&str, &str); 5] = [
+    ("idle_in_transaction_session_timeout", "15s"),
+    ("tcp_user_timeout", "30s"),
+    ("tcp_keepalives_idle", "15"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+];
 
 /// Connects, with at most `max_connections` connections; `sqlite::memory:` has one, which is never
 /// closed.
@@ -38,7 +58,9 @@ pub async fn connect(url: &Secret, max_connections: u32) -> Result<DatabaseConne
     if is_postgres(text) && text.parse::<PgConnectOptions>().is_ok() {
         options
             .set_application_name(program())
-            .statement_timeout(STATEMENT_TIMEOUT);
+            .statement_timeout(STATEMENT_TIMEOUT)
+            .map_sqlx_postgres_opts(|postgres| postgres.options(SESSION))
+            .map_sqlx_postgres_pool_opts(leave_dead_links);
     } else if text.starts_with("sqlite:") && text.parse::<SqliteConnectOptions>().is_ok() {
         sqlite(&mut options);
     } else {
@@ -48,6 +70,45 @@ pub async fn connect(url: &Secret, max_connections: u32) -> Result<DatabaseConne
         )));
     }
     Database::connect(options).await
+}
+
+/// A link can die without a word. sqlx would wait for ever for its answer when the connection is given back,
+/// and each such connection would take its place in the pool with it.
+fn leave_dead_links(pool: PoolOptions<Postgres>) -> PoolOptions<Postgres> {
+    pool.before_acquire(|connection, metadata| {
+        Box::pin(async move {
+            if metadata.idle_for < LONG_IDLE {
+                return Ok(true);
+            }
+            lives(connection).await
+        })
+    })
+    .after_release(|connection, _| Box::pin(lives(connection)))
+}
+
+async fn lives(connection: &mut PgConnection) -> Result<bool, SqlxError> {
+    match timeout(SIGN_OF_LIFE, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_) => Err(no_answer()),
+    }
+}
+
+fn no_answer() -> SqlxError {
+    SqlxError::Io(std::io::ErrorKind::TimedOut.into())
+}
+
+/// Does something with the database, for at most [`LONGEST`]. Nothing else ends what waits for an answer on a
+/// link that has died without a word. What was being done may have been done.
+///
+/// # Errors
+/// Those of the work, and that it was not through in time.
+pub async fn within_bounds<T, E: From<DbErr>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match timeout(LONGEST, work).await {
+        Ok(done) => done,
+        Err(_) => Err(DbErr::Conn(RuntimeErr::SqlxError(no_answer().into())).into()),
+    }
 }
 
 fn is_postgres(url: &str) -> bool {

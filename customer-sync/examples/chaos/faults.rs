@@ -1,4 +1,4 @@
-//! What is broken on purpose, and when: a deck of every kind of fault, shuffled by the seed, dealt again and
+//! What is broken on purpose, and when: decks of every kind of fault, shuffled by the seed, dealt again and
 //! again.
 
 use std::sync::Arc;
@@ -61,20 +61,21 @@ const STRIPE: [&[(&str, &str)]; 5] = [
     ],
 ];
 
-fn deck() -> Vec<Kind> {
-    let mut deck = vec![
-        Kind::KillApi,
-        Kind::KillRelay,
-        Kind::KillRelay,
-        Kind::KillWorker,
-        Kind::KillWorker,
+/// What strikes a server as a whole.
+fn servers() -> Vec<Kind> {
+    vec![
         Kind::RestartPostgres,
         Kind::CrashPostgres,
         Kind::RestartRabbitMq,
         Kind::CrashRabbitMq,
         Kind::QueueFull,
         Kind::MemoryAlarm,
-    ];
+    ]
+}
+
+/// What strikes a process or a link, and what Stripe does wrong.
+fn others() -> Vec<Kind> {
+    let mut deck = vec![Kind::KillApi, Kind::KillRelay, Kind::KillWorker];
     for server in [Server::Postgres, Server::RabbitMq, Server::Stripe] {
         deck.extend([
             Kind::Cut(server),
@@ -86,7 +87,8 @@ fn deck() -> Vec<Kind> {
     deck
 }
 
-/// Breaks one thing after another until `stop`, and leaves everything whole.
+/// Breaks one server after another until `stop`, and one thing after another between them meanwhile; leaves
+/// everything whole.
 ///
 /// # Errors
 /// A server does not come back.
@@ -96,34 +98,60 @@ pub(crate) async fn run(
     seed: u64,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut random = SmallRng::seed_from_u64(seed);
-    let mut deck = Vec::new();
-    while !stop.is_cancelled() {
-        let kind = match deck.pop() {
-            Some(kind) => kind,
-            None => {
-                deck = self::deck();
-                deck.shuffle(&mut random);
-                continue;
+    let dealer = |deck, number| Dealer {
+        system: Arc::clone(&system),
+        history: Arc::clone(&history),
+        deck,
+        random: SmallRng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(number)),
+    };
+    tokio::try_join!(
+        dealer(servers(), 900).deal(&stop),
+        dealer(others(), 901).deal(&stop),
+    )?;
+    Ok(())
+}
+
+struct Dealer {
+    system: Arc<Mutex<System>>,
+    history: Arc<History>,
+    deck: Vec<Kind>,
+    random: SmallRng,
+}
+
+impl Dealer {
+    async fn deal(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        loop {
+            let mut deck = self.deck.clone();
+            deck.shuffle(&mut self.random);
+            for kind in deck {
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+                self.strike(kind, stop).await?;
             }
-        };
+        }
+    }
+
+    async fn strike(&mut self, kind: Kind, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut time = |from, to| Duration::from_millis(self.random.random_range(from..to));
+        let (lasting, rest) = (time(500, 6_000), time(200, 1_500));
+        let which = self.random.random_range(0..100);
         let strike = strike::Strike {
             kind,
-            which: random.random_range(0..100),
-            lasting: Duration::from_millis(random.random_range(500..9_000)),
+            which,
+            lasting,
         };
-        let rest = Duration::from_millis(random.random_range(300..2_500));
         let start = now();
-        strike.run(&system, &stop).await?;
-        history.add_fault(Fault {
+        strike.run(&self.system, stop).await?;
+        self.history.add_fault(Fault {
             kind: kind.name(),
             harms_worker: kind.harms_worker(),
             start,
             end: now(),
         });
-        pause(rest, &stop).await;
+        pause(rest, stop).await;
+        Ok(())
     }
-    Ok(())
 }
 
 /// Sleeps, but no longer than until it is time to stop.

@@ -7,12 +7,14 @@ use platform::clock::Clock;
 use platform::config::Secret;
 use platform::database;
 use platform::lease::Entity as Leases;
-use platform::test_support::{TestDatabase, each_database, postgres, sqlite};
+use platform::test_support::{TestDatabase, each_database, postgres, sqlite, until};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait, QueryResult,
     Statement,
 };
 use tokio::task::JoinSet;
+
+use crate::proxy::{Mode, Proxy};
 
 async fn one(db: &impl ConnectionTrait, sql: &str) -> QueryResult {
     let statement = Statement::from_string(db.get_database_backend(), sql);
@@ -160,7 +162,35 @@ async fn postgres_connections_have_a_timeout_and_a_name() {
             .unwrap()
     };
     assert_eq!(value("statement_timeout").await, "30s");
+    // The locks of a client that died without a word.
+    assert_eq!(value("idle_in_transaction_session_timeout").await, "15s");
+    assert_eq!(value("tcp_keepalives_idle").await, "15");
     assert!(value("application_name").await.starts_with("it-"));
+}
+
+#[tokio::test]
+async fn a_link_that_died_without_a_word_takes_no_place_of_the_pool_with_it() {
+    let database = postgres().await;
+    let url = database.url.expose();
+    let server = url.split('@').nth(1).unwrap().split('/').next().unwrap();
+    let proxy = Proxy::start(server.to_owned()).await;
+    let url = url.replace(server, &proxy.address.to_string());
+    let db = database::connect(&Secret::new(url), 1).await.unwrap();
+    let ask = async || {
+        let asking = db.execute_unprepared("select 1");
+        let asked = tokio::time::timeout(Duration::from_millis(500), asking).await;
+        asked.is_ok_and(|asked| asked.is_ok())
+    };
+    assert!(ask().await);
+    proxy.set(Mode::Swallow);
+    assert!(!ask().await);
+    proxy.set(Mode::Pass);
+    until(
+        "the database answers again",
+        Duration::from_secs(60),
+        async || ask().await.then_some(()),
+    )
+    .await;
 }
 
 #[tokio::test]

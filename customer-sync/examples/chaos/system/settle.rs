@@ -10,7 +10,6 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, FromQueryResult, S
 pub(crate) struct Waiting {
     outbox: i64,
     unpushed: i64,
-    pushing: i64,
     due: i64,
     events: i64,
 }
@@ -21,7 +20,6 @@ const WAITING: &str = "\
         (select count(*) from customer c left join stripe_link l on l.customer_id = c.id \
             where coalesce(l.synced_rev, 0) < c.rev and not (l.parked_reason is not null \
             and l.parked_rev >= c.rev)) as unpushed, \
-        (select count(*) from stripe_link where push_token is not null) as pushing, \
         (select count(*) from stripe_link where next_attempt_at is not null \
             or recheck_at is not null) as due, \
         (select count(*) from stripe_event where processed_at is null) as events";
@@ -95,10 +93,9 @@ impl Waiting {
         let Self {
             outbox,
             unpushed,
-            pushing,
             due,
             events,
         } = self;
-        [outbox, unpushed, pushing, due, events] == [&0; 5]
+        [outbox, unpushed, due, events] == [&0; 4]
     }
 }
