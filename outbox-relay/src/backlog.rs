@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, SecondsFormat, Utc};
 use entity::outbox;
 use metrics::gauge;
+use platform::database::within_bounds;
 use platform::{backoff, database};
 use sea_orm::{DatabaseConnection, DbErr};
 
@@ -28,8 +29,8 @@ pub(crate) async fn watch(relay: &Relay) {
 }
 
 async fn measure(relay: &Relay) -> Result<(), DbErr> {
-    let (rows, oldest) = outbox::backlog(&relay.db).await?;
-    let now = database::now(&relay.db, &relay.clock).await?;
+    let (rows, oldest) = within_bounds(outbox::backlog(&relay.db)).await?;
+    let now = within_bounds(database::now(&relay.db, &relay.clock)).await?;
     gauge!("outbox_backlog_rows").set(rows as f64);
     gauge!("outbox_oldest_age_seconds").set(oldest.map_or(0.0, |oldest| age_seconds(oldest, now)));
     Ok(())
@@ -42,7 +43,7 @@ fn age_seconds(oldest: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
 
 /// What waits while the broker is away.
 pub(crate) async fn sentence(db: &DatabaseConnection) -> Result<String, DbErr> {
-    let (rows, oldest) = outbox::backlog(db).await?;
+    let (rows, oldest) = within_bounds(outbox::backlog(db)).await?;
     Ok(words(rows, oldest))
 }
 

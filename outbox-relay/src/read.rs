@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use entity::message;
 use entity::outbox::Kind;
 use platform::broker::Message;
+use platform::database::within_bounds;
 use sea_orm::prelude::{DateTimeUtc, Uuid};
 use sea_orm::sqlx::{self, AssertSqlSafe};
 use sea_orm::{
@@ -52,7 +53,7 @@ pub(crate) async fn read(
     loop {
         let range = cursor.range(Instant::now(), in_flight);
         restarted |= range.is_restart();
-        let found = query(db, select(&range, limit)).await?;
+        let found = within_bounds(query(db, select(&range, limit))).await?;
         let rows = found.iter().map(row).collect::<Result<Vec<_>, _>>()?;
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
         let full = ids.len() >= usize::from(limit);

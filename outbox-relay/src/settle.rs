@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use entity::outbox;
 use platform::broker::Outcome;
+use platform::database::within_bounds;
 use sea_orm::DatabaseConnection;
 use sea_orm::prelude::Uuid;
 
@@ -45,9 +46,8 @@ pub(crate) async fn settle(db: &DatabaseConnection, ids: &[i64], epoch: i64) -> 
     if ids.is_empty() {
         return Ok(());
     }
-    let settled = outbox::settle(db, ids, LEASE, epoch)
-        .await
-        .map_err(Error::Database)?;
+    let settling = outbox::settle(db, ids, LEASE, epoch);
+    let settled = within_bounds(settling).await.map_err(Error::Database)?;
     tracing::debug!(rows = settled, "settled");
     // One statement deletes all of them or, under a foreign lease, none; somebody who deletes rows
     // by hand takes some.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use metrics::gauge;
 use platform::backoff::{Backoff, jitter};
+use platform::database::within_bounds;
 use platform::lease::{Held, Lease};
 use sea_orm::DbErr;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -31,7 +32,7 @@ impl Term {
     /// Takes the lease if it is free, once.
     pub async fn take(relay: &Relay, lease: &Lease) -> Result<Option<Self>, DbErr> {
         let valid_until = Instant::now() + lease.ttl;
-        let held = lease.acquire(&relay.db, &relay.clock).await?;
+        let held = within_bounds(lease.acquire(&relay.db, &relay.clock)).await?;
         Ok(held.map(|held| Self {
             lease: lease.clone(),
             held,

@@ -102,12 +102,16 @@ fn no_answer() -> SqlxError {
 ///
 /// # Errors
 /// Those of the work, and that it was not through in time.
-pub async fn within_bounds<T, E: From<DbErr>>(
+pub fn within_bounds<T, E: From<DbErr>>(
     work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    match timeout(LONGEST, work).await {
-        Ok(done) => done,
-        Err(_) => Err(DbErr::Conn(RuntimeErr::SqlxError(no_answer().into())).into()),
+) -> impl Future<Output = Result<T, E>> {
+    // Boxed here, so that it makes nobody's future larger.
+    let work = timeout(LONGEST, Box::pin(work));
+    async {
+        match work.await {
+            Ok(done) => done,
+            Err(_) => Err(DbErr::Conn(RuntimeErr::SqlxError(no_answer().into())).into()),
+        }
     }
 }
 

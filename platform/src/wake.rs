@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::Secret;
+use crate::database::within_bounds;
 
 /// A signal that remembers one wake-up. Clones share it; it has one listener.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +52,7 @@ pub async fn forward(
             "select pg_notify($1, '')",
             [channel.into()],
         );
-        match db.execute_raw(statement).await {
+        match within_bounds(db.execute_raw(statement)).await {
             Ok(_) => failing = false,
             Err(error) if !failing => {
                 failing = true;
@@ -64,6 +65,8 @@ pub async fn forward(
 
 /// How long the connection may be silent before it is checked.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long it may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
 const RECONNECT: Backoff = Backoff {
     first: Duration::from_millis(250),
     cap: Duration::from_secs(30),
@@ -107,9 +110,9 @@ async fn session(
     wake: &Wake,
     attempt: &mut u32,
 ) -> Result<(), sea_orm::sqlx::Error> {
-    let mut listener = PgListener::connect(url.expose()).await?;
+    let mut listener = answered(PgListener::connect(url.expose())).await?;
     listener.eager_reconnect(false);
-    listener.listen(channel).await?;
+    answered(listener.listen(channel)).await?;
     *attempt = 0;
     wake.wake();
     loop {
@@ -119,12 +122,18 @@ async fn session(
             // A connection that a firewall forgot says nothing for ever; asking it something finds
             // out.
             Err(_) => {
-                sea_orm::sqlx::query("select 1")
-                    .execute(&mut listener)
-                    .await?;
+                answered(sea_orm::sqlx::query("select 1").execute(&mut listener)).await?;
             }
         }
     }
+}
+
+/// Nothing comes back over a link that has died without a word, not even an error.
+async fn answered<T>(
+    work: impl Future<Output = Result<T, sea_orm::sqlx::Error>>,
+) -> Result<T, sea_orm::sqlx::Error> {
+    let answer = tokio::time::timeout(ANSWER, work).await;
+    answer.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 
 #[cfg(test)]

@@ -39,11 +39,11 @@ pub struct Engine {
 
 impl Engine {
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        database::begin(&self.db).await
+        database::within_bounds(database::begin(&self.db)).await
     }
 
     /// The database's clock: the one clock that all fences are read from.
     pub async fn now(&self, db: &impl ConnectionTrait) -> Result<DateTime<Utc>, DbErr> {
-        database::now(db, &self.clock).await
+        database::within_bounds(database::now(db, &self.clock)).await
     }
 }

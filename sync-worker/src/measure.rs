@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use entity::{conflict, customer, stripe_event, stripe_link, unmatched};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use platform::backoff::jitter;
+use platform::database::within_bounds;
 use platform::health::Component;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
@@ -121,7 +122,7 @@ pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> 
     let mut measure = Measure::default();
     while !stop.is_cancelled() {
         let started = Instant::now();
-        match measure.run_once(&engine).await {
+        match within_bounds(measure.run_once(&engine)).await {
             Ok(()) => health.ok(),
             Err(error) => health.problem(format!("counting what waits: {error}")),
         }

@@ -6,6 +6,7 @@
 //! link says that it began.
 
 use entity::in_hand;
+use platform::database::within_bounds;
 use sea_orm::DbErr;
 
 use crate::engine::Engine;
@@ -50,7 +51,8 @@ impl<'a> Watch<'a> {
             return Ok(true);
         }
         let now = self.engine.now(&self.engine.db).await?;
-        let begun = in_hand::begin(&self.engine.db, (self.kind, item), now).await?;
+        let begun = in_hand::begin(&self.engine.db, (self.kind, item), now);
+        let begun = within_bounds(begun).await?;
         if begun > MOST {
             tracing::error!(
                 kind = self.kind,
@@ -68,7 +70,8 @@ impl<'a> Watch<'a> {
         if !self.is_careful {
             return;
         }
-        if let Err(error) = in_hand::end(&self.engine.db, (self.kind, item)).await {
+        let end = in_hand::end(&self.engine.db, (self.kind, item));
+        if let Err(error) = within_bounds(end).await {
             tracing::warn!(kind = self.kind, stripe.id = item, %error, "striking out what was in hand");
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use entity::{in_hand, stripe_event};
 use platform::backoff::jitter;
+use platform::database::within_bounds;
 use platform::health::Component;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio_util::sync::CancellationToken;
@@ -51,13 +52,13 @@ pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> 
 /// One round; what is left goes with the next one.
 pub async fn run_once(engine: &Engine) -> Result<Purged, DbErr> {
     let now = engine.now(&engine.db).await?;
-    in_hand::Entity::delete_many()
+    let in_hand = in_hand::Entity::delete_many()
         .filter(in_hand::Column::BegunAt.lt(now - IN_HAND_LIFE))
-        .exec(&engine.db)
-        .await?;
+        .exec(&engine.db);
+    within_bounds(in_hand).await?;
     Ok(Purged {
-        events: events(engine, now - EVENT_LIFE).await?,
-        tombstones: tombstone::run_once(engine).await?,
+        events: within_bounds(events(engine, now - EVENT_LIFE)).await?,
+        tombstones: within_bounds(tombstone::run_once(engine)).await?,
     })
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use entity::worker;
 use platform::backoff::jitter;
+use platform::database::within_bounds;
 use platform::health::Component;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DbBackend, DbErr, EntityTrait, QueryFilter};
@@ -33,13 +34,13 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
-        match beat(&engine, id).await {
+        match within_bounds(beat(&engine, id)).await {
             Ok(_) => health.ok(),
             Err(error) => health.problem(format!("counting the workers that live: {error}")),
         }
         let _ = tokio::time::timeout(jitter(EVERY), stop.cancelled()).await;
     }
-    if let Err(error) = worker::forget(&engine.db, id).await {
+    if let Err(error) = within_bounds(worker::forget(&engine.db, id)).await {
         tracing::warn!(%error, "leaving the workers; the others wait until this one is forgotten");
     }
     Ok(())
@@ -76,5 +77,5 @@ pub async fn beat(engine: &Engine, id: Uuid) -> Result<u32, DbErr> {
 /// Whether a worker has lately ended without saying so.
 pub async fn has_one_died(engine: &Engine) -> Result<bool, DbErr> {
     let now = engine.now(&engine.db).await?;
-    worker::is_any_silent_since(&engine.db, now - LIVE).await
+    within_bounds(worker::is_any_silent_since(&engine.db, now - LIVE)).await
 }

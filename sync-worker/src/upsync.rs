@@ -3,6 +3,7 @@
 //! begin (what to send is decided and written down) → send (no transaction open) → finish (the
 //! outcome is written down). Every step can be cut: whoever comes next goes on from what is written.
 
+use platform::database::within_bounds;
 use uuid::Uuid;
 
 use crate::engine::Engine;
@@ -34,7 +35,7 @@ pub async fn push(
 ) -> Result<Option<Pushed>, entity::write::Error> {
     let mut last = None;
     for _ in 0..ROUNDS {
-        let push = match begin::begin(engine, customer_id).await? {
+        let push = match within_bounds(begin::begin(engine, customer_id)).await? {
             Begun::Nothing(plan) => {
                 tracing::debug!(customer.id = %customer_id, ?plan, "nothing to push");
                 return Ok(last);
@@ -42,7 +43,7 @@ pub async fn push(
             Begun::Push(push) => push,
         };
         let sent = send::send(engine, &push).await?;
-        let pushed = finish::finish(engine, &push, sent).await?;
+        let pushed = within_bounds(finish::finish(engine, &push, sent)).await?;
         metrics::counter!("upsync_pushes_total", "result" => pushed.as_str()).increment(1);
         tracing::debug!(customer.id = %customer_id, rev = push.rev, ?pushed, "pushed");
         last = Some(pushed);

@@ -4,6 +4,7 @@
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use entity::{customer, stripe_link};
+use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
@@ -71,7 +72,7 @@ async fn absent(
     let mut absent = Vec::new();
     let mut after = Uuid::nil();
     loop {
-        let links = linked_after(engine, after).await?;
+        let links = within_bounds(linked_after(engine, after)).await?;
         let Some(last) = links.last() else {
             return Ok((linked, absent));
         };

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use entity::message::Drift;
 use entity::unmatched::Reason;
 use entity::{customer, stripe_link, write};
+use platform::database::within_bounds;
 use sea_orm::{DatabaseTransaction, DbErr, SqlErr};
 
 use super::fence::{counts, put_aside};
@@ -39,7 +40,7 @@ const ATTEMPTS: usize = 3;
 pub async fn apply(engine: &Engine, drift: &Drift) -> Result<Applied, write::Error> {
     let mut attempt = 1;
     loop {
-        match apply_once(engine, drift).await {
+        match within_bounds(apply_once(engine, drift)).await {
             Err(error) if attempt < ATTEMPTS && is_taken(&error) => attempt += 1,
             applied => return applied,
         }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use entity::stripe_event::{self, Event};
+use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
@@ -60,13 +61,16 @@ pub async fn poll(engine: &Engine) -> anyhow::Result<Polled> {
     }
     let count = events.len();
     let newest = events.iter().map(|event| event.created).max();
-    let tx = engine.begin().await?;
-    stripe_event::receive(&tx, &events, now).await?;
-    state::store(&tx, now, |state| {
-        state.events_cursor = Set(Some(newest.unwrap_or(cursor).max(cursor)));
-    })
-    .await?;
-    tx.commit().await?;
+    let storing = async {
+        let tx = engine.begin().await?;
+        stripe_event::receive(&tx, &events, now).await?;
+        state::store(&tx, now, |state| {
+            state.events_cursor = Set(Some(newest.unwrap_or(cursor).max(cursor)));
+        })
+        .await?;
+        tx.commit().await
+    };
+    within_bounds(storing).await?;
     Ok(Polled::New(count))
 }
 
@@ -107,7 +111,7 @@ async fn read_since(engine: &Engine, since: i64) -> anyhow::Result<Option<Vec<Ev
             .context("reading Stripe's events")?
             .value;
         let ids: Vec<String> = reply.items.iter().map(|event| event.id.clone()).collect();
-        let known = known_ids(engine, &ids).await?;
+        let known = within_bounds(known_ids(engine, &ids)).await?;
         let mut progressed = false;
         for event in reply.items {
             if seen.insert(event.id.clone()) {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use entity::message::{Drift, StripeCopy};
 use entity::{customer, stripe_event, stripe_link};
+use platform::database::within_bounds;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -36,8 +37,8 @@ pub async fn run_once(engine: &Engine, drifts: &mut Drifts) -> anyhow::Result<Wo
         .filter(stripe_event::Column::ProcessedAt.is_null())
         .order_by_asc(stripe_event::Column::ReceivedAt)
         .limit(BATCH)
-        .all(&engine.db)
-        .await?;
+        .all(&engine.db);
+    let events = within_bounds(events).await?;
     if events.is_empty() {
         return Ok(Worked::default());
     }
@@ -99,8 +100,8 @@ async fn work_off(
     let mut looked_at = Vec::new();
     let mut failed = None;
     for (stripe_id, events) in by_customer {
-        let link = stripe_link::find_by_stripe_id(&engine.db, &stripe_id).await?;
-        if !is_settled(engine, &events, link.as_ref()).await? {
+        let link = within_bounds(stripe_link::find_by_stripe_id(&engine.db, &stripe_id)).await?;
+        if !within_bounds(is_settled(engine, &events, link.as_ref())).await? {
             worked.reads += 1;
             match read_again(engine, &stripe_id).await {
                 Ok(drift) => {
@@ -132,11 +133,11 @@ fn ids(events: impl IntoIterator<Item = stripe_event::Model>) -> Vec<String> {
 
 async fn done(engine: &Engine, ids: Vec<String>) -> Result<(), DbErr> {
     let now = engine.now(&engine.db).await?;
-    stripe_event::Entity::update_many()
+    let noting = stripe_event::Entity::update_many()
         .col_expr(stripe_event::Column::ProcessedAt, Expr::value(now))
         .filter(stripe_event::Column::Id.is_in(ids))
-        .exec(&engine.db)
-        .await?;
+        .exec(&engine.db);
+    within_bounds(noting).await?;
     Ok(())
 }
 

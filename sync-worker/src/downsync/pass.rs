@@ -5,6 +5,7 @@ use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use entity::message::{Drift, StripeCopy};
 use entity::stripe_link;
+use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde::Serialize;
@@ -106,8 +107,8 @@ async fn differing(
     let ids: Vec<&str> = copies.iter().map(|copy| copy.stripe_id.as_str()).collect();
     let links = stripe_link::Entity::find()
         .filter(stripe_link::Column::StripeId.is_in(ids))
-        .all(&engine.db)
-        .await?;
+        .all(&engine.db);
+    let links = within_bounds(links).await?;
     Ok(copies
         .into_iter()
         .filter(|copy| {

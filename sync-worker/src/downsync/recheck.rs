@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use entity::stripe_link::{self, Column, Entity, Model};
 use platform::backoff::jitter;
+use platform::database::within_bounds;
 use platform::health::Component;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{
@@ -51,8 +52,8 @@ pub async fn run_once(engine: &Engine) -> anyhow::Result<usize> {
         .filter(no_push)
         .order_by_asc(Column::RecheckAt)
         .limit(BATCH)
-        .all(&engine.db)
-        .await?;
+        .all(&engine.db);
+    let due = within_bounds(due).await?;
     if due.is_empty() {
         return Ok(0);
     }
@@ -61,13 +62,13 @@ pub async fn run_once(engine: &Engine) -> anyhow::Result<usize> {
     for link in &due {
         let item = link.stripe_id.clone().unwrap_or_default();
         if !watch.begin(&item).await? {
-            served(engine, link, None).await?;
+            within_bounds(served(engine, link, None)).await?;
             continue;
         }
         let looked = recheck(engine, link).await;
         watch.end(&item).await;
         let rest = looked.is_err().then_some(AFTER_ERROR);
-        served(engine, link, rest).await?;
+        within_bounds(served(engine, link, rest)).await?;
         if let Err(error) = looked {
             // One that cannot be read holds up no other.
             if !is_of_one_customer(&error) {

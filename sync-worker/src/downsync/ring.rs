@@ -5,6 +5,7 @@ use anyhow::Context;
 use entity::email::Email;
 use entity::message::Drift;
 use entity::{customer, stripe_link, write};
+use platform::database::within_bounds;
 use sea_orm::{DatabaseTransaction, DbErr};
 
 use super::apply::Applied;
@@ -36,14 +37,15 @@ pub(super) async fn close_ring(engine: &Engine, drift: &Drift, applied: Applied)
 /// # Errors
 /// Stripe or the database is away; every row is as it was.
 pub async fn close(engine: &Engine, drift: &Drift) -> anyhow::Result<bool> {
-    let link = stripe_link::find_by_stripe_id(&engine.db, &drift.copy.stripe_id).await?;
+    let link = stripe_link::find_by_stripe_id(&engine.db, &drift.copy.stripe_id);
+    let link = within_bounds(link).await?;
     if !link.is_some_and(|link| waits_for_email(&link)) {
         return Ok(false);
     }
     let Some(ring) = find(engine, drift).await? else {
         return Ok(false);
     };
-    let closed = take_all(engine, &ring)
+    let closed = within_bounds(take_all(engine, &ring))
         .await
         .context("giving customers each other's e-mails")?;
     if closed {
@@ -89,8 +91,9 @@ async fn owner(engine: &Engine, email: Option<&str>) -> Result<Option<stripe_lin
     let Some(email) = email.and_then(|text| Email::parse(text).ok()) else {
         return Ok(None);
     };
-    match customer::find_living_by_email_key(&engine.db, email.key()).await? {
-        Some(row) => stripe_link::find(&engine.db, row.id).await,
+    let owner = customer::find_living_by_email_key(&engine.db, email.key());
+    match within_bounds(owner).await? {
+        Some(row) => within_bounds(stripe_link::find(&engine.db, row.id)).await,
         None => Ok(None),
     }
 }

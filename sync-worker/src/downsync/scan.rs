@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 use platform::backoff::{Backoff, jitter};
 use platform::broker::Broker;
+use platform::database::within_bounds;
 use platform::health::Component;
 use platform::lease::Lease;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Polled};
@@ -45,7 +46,7 @@ pub async fn run(
     let lease = Lease::new(LEASE, LEASE_TTL);
     let mut scanner = Scanner::new(engine.clone(), broker, intervals);
     while !stop.is_cancelled() {
-        let held = match lease.acquire(&engine.db, &engine.clock).await {
+        let held = match within_bounds(lease.acquire(&engine.db, &engine.clock)).await {
             Ok(Some(held)) => held,
             Ok(None) => {
                 health.idle();
@@ -60,27 +61,35 @@ pub async fn run(
             }
         };
         // A pass takes longer than the lease lives: it is renewed beside the work.
-        let rest = {
-            let work = scanner.look(&health, &stop);
-            tokio::pin!(work);
-            loop {
-                tokio::select! {
-                    rest = &mut work => break rest,
-                    () = tokio::time::sleep(LEASE_RENEWAL) => {
-                        if let Ok(None) = lease.acquire(&engine.db, &engine.clock).await {
-                            tracing::warn!("the scanner's lease was lost; another one scans");
-                            break Duration::ZERO;
-                        }
-                    }
-                }
+        let rest = tokio::select! {
+            rest = scanner.look(&health, &stop) => rest,
+            () = keep(&engine, &lease) => {
+                tracing::warn!("the scanner's lease was lost; another one may scan");
+                Duration::ZERO
             }
         };
         let _ = tokio::time::timeout(rest.min(LEASE_RENEWAL), stop.cancelled()).await;
         if stop.is_cancelled() {
-            lease.release(&engine.db, &held).await?;
+            within_bounds(lease.release(&engine.db, &held)).await?;
         }
     }
     Ok(())
+}
+
+/// Renews the lease for as long as it goes, and returns when it is lost: to another one, or because the
+/// database has not answered for as long as it lives.
+async fn keep(engine: &Engine, lease: &Lease) {
+    let mut valid_until = Instant::now() + LEASE_TTL;
+    while Instant::now() < valid_until {
+        tokio::time::sleep(LEASE_RENEWAL).await;
+        let next = Instant::now() + LEASE_TTL;
+        let renewing = lease.acquire(&engine.db, &engine.clock);
+        match timeout_at(valid_until, renewing).await {
+            Ok(Ok(Some(_))) => valid_until = next,
+            Ok(Err(error)) => tracing::debug!(%error, "renewing the scanner's lease"),
+            Ok(Ok(None)) | Err(_) => return,
+        }
+    }
 }
 
 /// What is due when.

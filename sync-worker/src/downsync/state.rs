@@ -3,6 +3,7 @@
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use entity::downsync_state::{ActiveModel, Entity, ID, Model};
+use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, IntoActiveModel};
@@ -12,6 +13,10 @@ use crate::stripe::Lane;
 
 /// The one row, made if it is missing.
 pub async fn load(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<Model, DbErr> {
+    within_bounds(find_or_make(db, now)).await
+}
+
+async fn find_or_make(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<Model, DbErr> {
     if let Some(state) = Entity::find_by_id(ID).one(db).await? {
         return Ok(state);
     }
@@ -43,7 +48,7 @@ pub async fn store(
     let mut state = load(db, now).await?.into_active_model();
     change(&mut state);
     state.updated_at = Set(now);
-    Entity::update(state).exec(db).await?;
+    within_bounds(Entity::update(state).exec(db)).await?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use entity::stripe_link::{Column, Entity};
 use futures_util::{StreamExt, stream};
 use platform::backoff::jitter;
+use platform::database::within_bounds;
 use platform::health::Component;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
@@ -53,7 +54,7 @@ pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
         return Ok(0);
     }
     let now = engine.now(&engine.db).await?;
-    let due = due(engine, now).await?;
+    let due = within_bounds(due(engine, now)).await?;
     let found = due.len() as u64;
     let (suspects, others): (Vec<_>, Vec<_>) = due.into_iter().partition(Due::has_died);
     stream::iter(others)

@@ -2,6 +2,7 @@
 //! purged. Run with every full pass, so that the state alone converges.
 
 use entity::{customer, outbox, stripe_link};
+use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, IntoActiveModel, JoinType};
@@ -16,7 +17,7 @@ const BATCH: u64 = 1_000;
 
 /// Pushes what was missed; returns how many customers were found.
 pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
-    let missed = missed(engine).await?;
+    let missed = within_bounds(missed(engine)).await?;
     let found = missed.len() as u64;
     if found > 0 {
         tracing::info!(
