@@ -6,12 +6,14 @@ use std::time::Duration;
 use platform::backoff;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, SqlxError};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::problem::Problem;
 
 /// How long a request waits for the database.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a change may take, its waiting for others included.
+const LONGEST: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -39,6 +41,40 @@ where
             Ok(Err(error)) => return Err(problem(error)),
             Err(_) => return Err(Problem::unavailable().because("no answer within 5 seconds")),
         }
+    }
+}
+
+/// Does what changes something, for a bounded time. Postgres undoes one of two transactions that wait for each
+/// other; nothing of it was done, so it is done again, once.
+pub(crate) async fn past_deadlocks<T, F, A>(attempt: F) -> Result<T, Problem>
+where
+    F: Fn() -> A,
+    A: Future<Output = Result<T, Problem>>,
+{
+    match bounded(attempt()).await {
+        Err(problem) if problem.cause().is_some_and(is_deadlock) => bounded(attempt()).await,
+        done => done,
+    }
+}
+
+async fn bounded<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    match timeout(LONGEST, work).await {
+        Ok(done) => done,
+        // Without this a link that has died without a word would keep the request for ever.
+        Err(_) => {
+            Err(Problem::unavailable().because("the change was not through within 10 seconds"))
+        }
+    }
+}
+
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>: deadlock_detected.
+fn is_deadlock(error: &DbErr) -> bool {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            let error = error.as_database_error();
+            error.and_then(DatabaseError::code).as_deref() == Some("40P01")
+        }
+        _ => false,
     }
 }
 

@@ -11,6 +11,7 @@ use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object};
+use sea_orm::DbErr;
 use serde::Serialize;
 
 pub(crate) use documented::{BODY, Documented, KEYED, Listed, Refusal, TAGGED};
@@ -136,6 +137,11 @@ impl Problem {
     pub(crate) fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// The database's error, if that is the cause.
+    pub(crate) fn cause(&self) -> Option<&DbErr> {
+        self.cause.as_deref()?.downcast_ref()
     }
 
     /// The detail and the whole chain of causes, in one line for the log.

@@ -53,7 +53,7 @@ impl Original {
         let Values { email, fields } = body.0.values()?;
         let rename = |row: &entity::customer::Model| {
             let renamed = Fields {
-                name: fields.name,
+                name: fields.name.clone(),
                 ..row.fields()
             };
             let email =

@@ -103,18 +103,20 @@ pub(super) struct CustomerPatch {
 impl CustomerPatch {
     /// The values of `row` with this patch. Only what the patch names is checked: what came from Stripe before may not
     /// fit our bounds, and must not stand in the way.
-    pub(super) fn apply(self, row: &Model) -> Result<Values, Problem> {
+    pub(super) fn apply(&self, row: &Model) -> Result<Values, Problem> {
         let mut checked = Fields::default();
         let mut patched = row.fields();
         let given = [
-            (Field::Email, self.email),
-            (Field::Name, self.name),
-            (Field::Phone, self.phone),
-            (Field::Description, self.description),
+            (Field::Email, &self.email),
+            (Field::Name, &self.name),
+            (Field::Phone, &self.phone),
+            (Field::Description, &self.description),
         ];
         for (field, value) in given {
             if !value.is_undefined() {
-                let value = present(value).as_deref().and_then(fields::canonical);
+                let value = present(value.clone())
+                    .as_deref()
+                    .and_then(fields::canonical);
                 checked.set(field, value.clone());
                 patched.set(field, value);
             }

@@ -63,8 +63,8 @@ impl Customers {
     }
 
     async fn settle(&self, new: &NewCustomer) -> Result<Model, Problem> {
-        let tx = database::begin(&self.db).await?;
-        match create_in(tx, new).await {
+        let again = || async { create_in(database::begin(&self.db).await?, new).await };
+        match database::past_deadlocks(again).await {
             // The e-mail, or the id, may be taken by the attempt before this one.
             Err(problem) => patiently(|| customer::find(&self.db, new.id))
                 .await?
@@ -81,13 +81,21 @@ impl Customers {
         traceparent: String,
     ) -> Result<(Answer, bool), Problem> {
         let new = self.new_customer(values, traceparent);
+        database::past_deadlocks(|| self.create_new_once(once, &new)).await
+    }
+
+    async fn create_new_once(
+        &self,
+        once: &Once,
+        new: &NewCustomer,
+    ) -> Result<(Answer, bool), Problem> {
         for _ in 0..ROUNDS {
             let tx = database::begin(&self.db).await?;
             let kept = once.find(&tx, new.now).await.map_err(database::problem)?;
             if let Some(kept) = kept {
                 return repeat(once, kept);
             }
-            let answer = match write::create(&tx, &new).await {
+            let answer = match write::create(&tx, new).await {
                 Ok(row) => created(&row),
                 Err(write::Error::EmailTaken) => {
                     rollback(tx).await?;
@@ -117,16 +125,20 @@ impl Customers {
         &self,
         key: &Key,
         condition: Option<&Tags>,
-        edit: impl FnOnce(&Model) -> Result<Values, Problem>,
+        edit: impl Fn(&Model) -> Result<Values, Problem>,
         traceparent: String,
     ) -> Result<Model, Problem> {
-        let tx = database::begin(&self.db).await?;
-        let row = locked(&tx, key, condition).await?;
-        let Values { email, fields } = edit(&row)?;
-        let updated = write::update(&tx, &row, (&email, &fields), self.now(), Some(traceparent))
-            .await
-            .map_err(refusal)?;
-        commit(tx).await?;
+        let attempt = || async {
+            let tx = database::begin(&self.db).await?;
+            let row = locked(&tx, key, condition).await?;
+            let Values { email, fields } = edit(&row)?;
+            let values = (&email, &fields);
+            let updated = write::update(&tx, &row, values, self.now(), Some(traceparent.clone()));
+            let updated = updated.await.map_err(refusal)?;
+            commit(tx).await?;
+            Ok(updated)
+        };
+        let updated = database::past_deadlocks(attempt).await?;
         self.wake.wake();
         Ok(updated)
     }
@@ -138,12 +150,15 @@ impl Customers {
         condition: Option<&Tags>,
         traceparent: String,
     ) -> Result<Model, Problem> {
-        let tx = database::begin(&self.db).await?;
-        let row = locked(&tx, key, condition).await?;
-        let deleted = write::delete(&tx, &row, self.now(), Some(traceparent))
-            .await
-            .map_err(database::problem)?;
-        commit(tx).await?;
+        let attempt = || async {
+            let tx = database::begin(&self.db).await?;
+            let row = locked(&tx, key, condition).await?;
+            let deleted = write::delete(&tx, &row, self.now(), Some(traceparent.clone()));
+            let deleted = deleted.await.map_err(database::problem)?;
+            commit(tx).await?;
+            Ok(deleted)
+        };
+        let deleted = database::past_deadlocks(attempt).await?;
         self.wake.wake();
         Ok(deleted)
     }

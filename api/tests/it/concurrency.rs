@@ -1,8 +1,10 @@
 //! What happens when many do the same at once.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use platform::test_support::each_database;
+use platform::test_support::{each_database, postgres, until};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -49,6 +51,43 @@ async fn of_many_creates_of_one_email_one_succeeds() {
         assert_eq!(api.outbox().await.len(), 1);
     })
     .await;
+}
+
+/// Two customers that exchange their addresses at the same time wait for each other, and Postgres undoes one
+/// of the two: nothing of it was done, so the client need not hear of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_postgres_undoes_because_of_a_deadlock_is_made_again() {
+    let api = Api::on(postgres().await);
+    let path = path_of(&api.created("a@example.com").await);
+    let other = api.created("b@example.com").await;
+    let tx = platform::database::begin(&api.db).await.unwrap();
+    let free = format!(
+        "update customer set email_key = 'x@example.com' where id = '{}'",
+        other["id"].as_str().unwrap()
+    );
+    tx.execute_unprepared(&free).await.unwrap();
+    let mut running = JoinSet::new();
+    let (client, url) = (api.clone(), path.clone());
+    running.spawn(async move {
+        let body = json!({"email": "b@example.com"});
+        client.call("PATCH", &url, body).await
+    });
+    // It has its own row by then, and waits for the address.
+    until("the change waits", Duration::from_secs(30), async || {
+        let waits = "select count(*) from pg_stat_activity where datname = current_database() \
+            and wait_event_type = 'Lock'";
+        let statement = Statement::from_string(DbBackend::Postgres, waits);
+        let row = api.db.query_one_raw(statement).await.unwrap().unwrap();
+        let count: i64 = row.try_get_by_index(0).unwrap();
+        (count == 1).then_some(())
+    })
+    .await;
+    let back = "select 1 from customer where email_key = 'a@example.com' for update";
+    tx.execute_unprepared(back).await.unwrap();
+    tx.commit().await.unwrap();
+    let changed = running.join_next().await.unwrap().unwrap().expect(200);
+    assert_eq!(changed["email"], "b@example.com");
+    assert_eq!(changed["rev"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,27 @@ async fn connections_that_have_died_cost_no_request() {
 }
 
 #[tokio::test]
+async fn a_database_that_never_answers_is_503() {
+    let api = Api::on(postgres().await);
+    let customer = api.created("bob@example.com").await;
+    let path = crate::client::path_of(&customer);
+    // Whoever changes the row waits for this transaction, as for a link that says nothing.
+    let tx = platform::database::begin(&api.db).await.unwrap();
+    let lock =
+        "set local idle_in_transaction_session_timeout = 0; select 1 from customer for update";
+    tx.execute_unprepared(lock).await.unwrap();
+    let patching = api.call("PATCH", &path, json!({"name": "B"}));
+    let (patched, deleted) = tokio::join!(patching, api.delete(&path, &[]));
+    for reply in [patched, deleted] {
+        reply.problem(503, "unavailable");
+    }
+    tx.rollback().await.unwrap();
+    api.call("PATCH", &path, json!({"name": "D"}))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
 async fn a_database_that_stays_away_is_503_and_says_when_to_come_back() {
     each_database(async |database| {
         let api = Api::on(database);
