@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
+use sea_orm::DatabaseConnection;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -90,110 +91,142 @@ fn say(text: &str) {
 async fn chaos(arguments: Arguments) -> anyhow::Result<bool> {
     let seed = arguments.seed.unwrap_or_else(rand::random);
     say(&format!("chaos: seed {seed}\n"));
-    let servers = Servers {
-        database_url: arguments.database_url,
-        amqp_url: arguments.amqp_url.clone(),
-        postgres_ctl: arguments.postgres_ctl,
-        rabbitmq_ctl: arguments.rabbitmq_ctl,
-        programs: arguments.programs,
-        logs: arguments.logs,
-    };
-    tap::declare(&servers.amqp_url).await?;
-    let mut system = System::prepare(servers).await?;
-    system.start_services()?;
-    let history = Arc::new(History::default());
-    let (apis, sandbox) = (system.apis.clone(), system.sandbox.clone());
-    let load = Arc::new(Load::new(Arc::clone(&history), apis, sandbox)?);
-    let system = Arc::new(Mutex::new(system));
-    let told = Told::default();
-    let requests: Arc<std::sync::Mutex<Vec<Request>>> = Arc::default();
-    let (stop, end) = (CancellationToken::new(), CancellationToken::new());
-    let mut beside = JoinSet::new();
-    beside.spawn(tap::run(
-        arguments.amqp_url.clone(),
-        Arc::clone(&told),
-        end.clone(),
-    ));
-    beside.spawn(attend(Arc::clone(&system), end.clone()));
-    beside.spawn(look(
-        Arc::clone(&system),
-        Arc::clone(&load),
-        Arc::clone(&requests),
-        end.clone(),
-    ));
+    let stage = Stage::set(&arguments).await?;
+    let end = CancellationToken::new();
+    let mut beside = stage.beside(&end);
 
     let started = Instant::now();
-    let rates = Rates {
-        clients: arguments.rate,
-        people: arguments.people,
-    };
-    let mut under_way = JoinSet::new();
-    under_way.spawn({
-        let (load, stop) = (Arc::clone(&load), stop.clone());
-        async move {
-            load.run(seed, rates, stop).await;
-            Ok(())
-        }
-    });
-    if !arguments.calm {
-        let (system, history) = (Arc::clone(&system), Arc::clone(&history));
-        under_way.spawn(faults::run(system, history, seed, stop.clone()));
-    }
-    let length = Duration::from_secs_f64(arguments.minutes * 60.0);
-    tokio::select! {
-        () = tokio::time::sleep(length) => {}
-        // A fault that cannot be mended ends everything.
-        Some(Ok(Err(error))) = under_way.join_next() => return Err(error),
-    }
-    stop.cancel();
-    while let Some(ended) = under_way.join_next().await {
-        ended.context("making load and faults")??;
-    }
-    let length = started.elapsed();
-    let db = system.lock().await.db.clone();
+    Box::pin(stage.play(&arguments, seed)).await?;
+    let load = started.elapsed();
     let patience = Duration::from_secs(arguments.patience);
-    let settled = settle(&db, patience).await;
-    drain(&arguments.amqp_url).await?;
+    let settled = settle(&stage.db, patience).await;
+    drain(&stage.amqp_url).await?;
     end.cancel();
     while beside.join_next().await.is_some() {}
 
-    let sandbox = load.sandbox.clone();
-    let (ops, faults) = history.take();
-    let mut requests = std::mem::take(&mut *lock(&requests));
-    let mut seen = requests.last().map_or(0, |request| request.seq);
-    loop {
-        let more = stripe::requests(&load.http, &sandbox, &mut seen).await?;
-        if more.is_empty() {
-            break;
-        }
-        requests.extend(more);
-    }
-    let evidence = Evidence {
-        ops,
-        faults,
-        rows: database::rows(&db).await?,
-        conflicts: database::conflicts(&db).await?,
-        told: std::mem::take(&mut *lock(&told)),
-        copies: stripe::copies(&load.http, &sandbox).await?,
-        events: stripe::events(&load.http, &sandbox).await?,
-        requests,
-    };
+    let evidence = stage.evidence().await?;
     let findings = check::check(&evidence);
     let run = Run {
         seed,
-        load: length,
+        load,
         settled: *settled.as_ref().unwrap_or(&patience),
-        deaths: system
-            .lock()
-            .await
-            .programs
-            .iter()
-            .map(|it| it.deaths)
-            .sum(),
+        deaths: stage.deaths().await,
     };
     say(&report(&run, &evidence, &findings));
     settled?;
     Ok(findings.is_clean())
+}
+
+/// Everything that a run works with.
+struct Stage {
+    amqp_url: String,
+    db: DatabaseConnection,
+    system: Arc<Mutex<System>>,
+    history: Arc<History>,
+    load: Arc<Load>,
+    told: Told,
+    requests: Requests,
+}
+
+type Requests = Arc<std::sync::Mutex<Vec<Request>>>;
+
+impl Stage {
+    /// Starts all that takes part.
+    async fn set(arguments: &Arguments) -> anyhow::Result<Self> {
+        let servers = Servers {
+            database_url: arguments.database_url.clone(),
+            amqp_url: arguments.amqp_url.clone(),
+            postgres_ctl: arguments.postgres_ctl.clone(),
+            rabbitmq_ctl: arguments.rabbitmq_ctl.clone(),
+            programs: arguments.programs.clone(),
+            logs: arguments.logs.clone(),
+        };
+        tap::declare(&servers.amqp_url).await?;
+        let mut system = System::prepare(servers).await?;
+        system.start_services()?;
+        let history = Arc::new(History::default());
+        let (apis, sandbox) = (system.apis.clone(), system.sandbox.clone());
+        Ok(Self {
+            amqp_url: arguments.amqp_url.clone(),
+            db: system.db.clone(),
+            system: Arc::new(Mutex::new(system)),
+            load: Arc::new(Load::new(Arc::clone(&history), apis, sandbox)?),
+            history,
+            told: Told::default(),
+            requests: Requests::default(),
+        })
+    }
+
+    /// What goes on all the time, until `end`.
+    fn beside(&self, end: &CancellationToken) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        let told = Arc::clone(&self.told);
+        tasks.spawn(tap::run(self.amqp_url.clone(), told, end.clone()));
+        tasks.spawn(attend(Arc::clone(&self.system), end.clone()));
+        let (load, requests) = (Arc::clone(&self.load), Arc::clone(&self.requests));
+        tasks.spawn(look(self.db.clone(), load, requests, end.clone()));
+        tasks
+    }
+
+    /// Load and faults, for as long as was asked for. At the end all is whole, and every operation over.
+    async fn play(&self, arguments: &Arguments, seed: u64) -> anyhow::Result<()> {
+        let stop = CancellationToken::new();
+        let rates = Rates {
+            clients: arguments.rate,
+            people: arguments.people,
+        };
+        let mut tasks = JoinSet::new();
+        let load = Arc::clone(&self.load).run(seed, rates, stop.clone());
+        tasks.spawn(async move {
+            load.await;
+            Ok(())
+        });
+        if !arguments.calm {
+            let (system, history) = (Arc::clone(&self.system), Arc::clone(&self.history));
+            tasks.spawn(faults::run(system, history, seed, stop.clone()));
+        }
+        let length = Duration::from_secs_f64(arguments.minutes * 60.0);
+        tokio::select! {
+            () = tokio::time::sleep(length) => {}
+            // A fault that cannot be mended ends everything.
+            Some(Ok(Err(error))) = tasks.join_next() => return Err(error),
+        }
+        stop.cancel();
+        while let Some(ended) = tasks.join_next().await {
+            ended.context("making load and faults")??;
+        }
+        Ok(())
+    }
+
+    async fn evidence(&self) -> anyhow::Result<Evidence> {
+        let (http, sandbox) = (&self.load.http, &self.load.sandbox);
+        let (ops, faults) = self.history.take();
+        let mut requests = std::mem::take(&mut *lock(&self.requests));
+        let mut seen = requests.last().map_or(0, |request| request.seq);
+        loop {
+            let more = stripe::requests(http, sandbox, &mut seen).await?;
+            if more.is_empty() {
+                break;
+            }
+            requests.extend(more);
+        }
+        let told = std::mem::take(&mut *lock(&self.told));
+        Ok(Evidence {
+            ops,
+            faults,
+            rows: database::rows(&self.db).await?,
+            conflicts: database::conflicts(&self.db).await?,
+            told,
+            copies: stripe::copies(http, sandbox).await?,
+            events: stripe::events(http, sandbox).await?,
+            requests,
+        })
+    }
+
+    async fn deaths(&self) -> u32 {
+        let system = self.system.lock().await;
+        system.programs.iter().map(|program| program.deaths).sum()
+    }
 }
 
 /// Starts again what has ended by itself.
@@ -210,13 +243,7 @@ async fn attend(system: Arc<Mutex<System>>, end: CancellationToken) {
 }
 
 /// Tells the load what Stripe has by now, and notes what was asked of it before that is forgotten.
-async fn look(
-    system: Arc<Mutex<System>>,
-    load: Arc<Load>,
-    requests: Arc<std::sync::Mutex<Vec<Request>>>,
-    end: CancellationToken,
-) {
-    let db = system.lock().await.db.clone();
+async fn look(db: DatabaseConnection, load: Arc<Load>, requests: Requests, end: CancellationToken) {
     let (mut seen, mut since) = (0, None);
     while !end.is_cancelled() {
         // The database may be away.

@@ -67,7 +67,7 @@ fn between(
     findings: &mut Findings,
 ) {
     let (was, is) = (before.fields.get(field), after.fields.get(field));
-    if was == is || after.deleted && was == is {
+    if was == is {
         return;
     }
     let is_sent = |op: &&Op| {

@@ -1,6 +1,6 @@
 //! One fault: it strikes, lasts, and is mended.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -129,12 +129,7 @@ impl Strike {
         Ok(())
     }
 
-    async fn bounce(
-        &self,
-        ctl: &PathBuf,
-        down: &str,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
+    async fn bounce(&self, ctl: &Path, down: &str, stop: &CancellationToken) -> anyhow::Result<()> {
         control(ctl, down).await?;
         pause(self.lasting / 4, stop).await;
         control(ctl, "start").await
@@ -198,7 +193,7 @@ async fn rabbitmq(system: &Mutex<System>) -> PathBuf {
     system.lock().await.servers.rabbitmq_ctl.clone()
 }
 
-async fn rabbitmqctl(ctl: &PathBuf, arguments: &[&str]) -> anyhow::Result<()> {
+async fn rabbitmqctl(ctl: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let run = Command::new(ctl)
         .arg("ctl")
         .args(arguments)
