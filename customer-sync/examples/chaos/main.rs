@@ -38,7 +38,7 @@ struct Arguments {
     minutes: f64,
     /// Fixes what is written and broken, in which order; when that happens stays real
     #[arg(long)]
-    seed: Option<u64>,
+    seed: u64,
     /// Writes to the API in a second
     #[arg(long, default_value_t = 200.0)]
     rate: f64,
@@ -89,7 +89,7 @@ fn say(text: &str) {
 }
 
 async fn chaos(arguments: Arguments) -> anyhow::Result<bool> {
-    let seed = arguments.seed.unwrap_or_else(rand::random);
+    let seed = arguments.seed;
     say(&format!("chaos: seed {seed}\n"));
     let stage = Stage::set(&arguments).await?;
     let end = CancellationToken::new();
