@@ -60,9 +60,12 @@ impl Tally {
             ));
         }
         (self.unknown > 0).then(|| {
-            "the broker did not confirm what it was sent, or the connection was lost; it is \
-             published again"
-                .to_owned()
+            format!(
+                "the broker did not confirm what it was sent, or the connection was lost; it is \
+                 published again. If this lasts although the broker is up, the queue {UPSYNC} has \
+                 no leader (rabbitmq-queues quorum_status {UPSYNC}); one that was lost is declared \
+                 anew after rabbitmqctl delete_queue {UPSYNC}"
+            )
         })
     }
 }

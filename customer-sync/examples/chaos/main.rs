@@ -20,7 +20,7 @@ use evidence::{Evidence, Request, database, stripe};
 use history::{History, lock};
 use load::{Load, Rates};
 use system::settle::settle;
-use system::{Servers, System};
+use system::{Servers, System, control};
 
 mod check;
 mod evidence;
@@ -99,12 +99,14 @@ async fn chaos(arguments: Arguments) -> anyhow::Result<bool> {
     Box::pin(stage.play(&arguments, seed)).await?;
     let load = started.elapsed();
     let patience = Duration::from_secs(arguments.patience);
-    let settled = settle(&stage.db, patience).await;
+    // The connections of before may have died with the server.
+    let db = stage.system.lock().await.connect().await?;
+    let settled = settle(&db, patience).await;
     drain(&stage.amqp_url).await?;
     end.cancel();
     while beside.join_next().await.is_some() {}
 
-    let evidence = stage.evidence().await?;
+    let evidence = stage.evidence(&db).await?;
     let findings = check::check(&evidence);
     let run = Run {
         seed,
@@ -142,13 +144,16 @@ impl Stage {
             logs: arguments.logs.clone(),
         };
         tap::declare(&servers.amqp_url).await?;
+        // In good order, so that the queues are on disk: RabbitMQ 3.10 may lose one for good that is new when
+        // it is killed, and that is not what this is about.
+        control(&servers.rabbitmq_ctl, "restart").await?;
         let mut system = System::prepare(servers).await?;
         system.start_services()?;
         let history = Arc::new(History::default());
         let (apis, sandbox) = (system.apis.clone(), system.sandbox.clone());
         Ok(Self {
             amqp_url: arguments.amqp_url.clone(),
-            db: system.db.clone(),
+            db: system.connect().await?,
             system: Arc::new(Mutex::new(system)),
             load: Arc::new(Load::new(Arc::clone(&history), apis, sandbox)?),
             history,
@@ -198,7 +203,7 @@ impl Stage {
         Ok(())
     }
 
-    async fn evidence(&self) -> anyhow::Result<Evidence> {
+    async fn evidence(&self, db: &DatabaseConnection) -> anyhow::Result<Evidence> {
         let (http, sandbox) = (&self.load.http, &self.load.sandbox);
         let (ops, faults) = self.history.take();
         let mut requests = std::mem::take(&mut *lock(&self.requests));
@@ -214,8 +219,8 @@ impl Stage {
         Ok(Evidence {
             ops,
             faults,
-            rows: database::rows(&self.db).await?,
-            conflicts: database::conflicts(&self.db).await?,
+            rows: database::rows(db).await?,
+            conflicts: database::conflicts(db).await?,
             told,
             copies: stripe::copies(http, sandbox).await?,
             events: stripe::events(http, sandbox).await?,

@@ -46,8 +46,8 @@ pub(crate) struct System {
     pub(crate) servers: Servers,
     pub(crate) programs: Vec<Program>,
     pub(crate) links: Vec<Link>,
-    /// Ours, past every proxy.
-    pub(crate) db: DatabaseConnection,
+    /// Past every proxy.
+    database_url: Secret,
     pub(crate) apis: Vec<String>,
     pub(crate) sandbox: String,
     _sandbox_process: Program,
@@ -70,7 +70,6 @@ impl System {
         admin.execute_unprepared("CREATE DATABASE chaos").await?;
         let url = format!("{base}/chaos");
         migrate(&servers.programs, &url).await?;
-        let db = database::connect(&Secret::new(&url), 4).await?;
         let listen = free_address()?;
         let mut sandbox = Program::new(
             "stripe-sandbox",
@@ -86,7 +85,7 @@ impl System {
             servers,
             programs: Vec::new(),
             links: Vec::new(),
-            db,
+            database_url: Secret::new(&url),
             apis: Vec::new(),
             sandbox: format!("http://{listen}"),
             _sandbox_process: sandbox,
@@ -167,6 +166,11 @@ impl System {
         let address = proxy.address;
         self.links.push(Link { server, proxy });
         Ok(address)
+    }
+
+    /// A connection of our own to the database.
+    pub(crate) async fn connect(&self) -> anyhow::Result<DatabaseConnection> {
+        Ok(database::connect(&self.database_url, 4).await?)
     }
 
     pub(crate) fn start_services(&mut self) -> anyhow::Result<()> {

@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use entity::message::{EXCHANGE, UPSYNC};
+use entity::message::{EXCHANGE, QUEUES, UPSYNC};
 use futures_util::StreamExt;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{Channel, Connection, ConnectionProperties};
+use platform::broker::{Broker, Topology};
+use platform::config::Secret;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -26,8 +27,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What was received, in order.
 pub(crate) type Told = Arc<Mutex<Vec<State>>>;
 
-/// Makes the queue. To be done before the first change, because it gets none of the earlier ones.
+/// Makes the queue, and those of the services. To be done before the first change, because it gets none of the
+/// earlier ones.
 pub(crate) async fn declare(url: &str) -> anyhow::Result<()> {
+    let topology = Topology {
+        exchange: EXCHANGE,
+        queues: &QUEUES,
+    };
+    let broker = Broker::rabbitmq(Secret::new(url), topology, "chaos");
+    drop(Box::pin(broker.publisher()).await?);
     let (_connection, channel) = open(url).await?;
     Box::pin(declare_on(&channel)).await
 }
@@ -54,19 +62,6 @@ async fn open(url: &str) -> anyhow::Result<(Connection, Channel)> {
 }
 
 async fn declare_on(channel: &Channel) -> anyhow::Result<()> {
-    let durable = ExchangeDeclareOptions {
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    let exchange = EXCHANGE.into();
-    channel
-        .exchange_declare(
-            exchange,
-            ExchangeKind::Topic,
-            durable,
-            FieldTable::default(),
-        )
-        .await?;
     let durable = QueueDeclareOptions {
         durable: true,
         ..QueueDeclareOptions::default()
