@@ -190,8 +190,11 @@ impl<'a> Owners<'a> {
                 }
             }
         }
-        let created = evidence.events.iter();
-        let created = created.filter(|event| event.happened == Happened::Created);
+        // By people: a row that took over an address may be created with it, too.
+        let created = evidence
+            .events
+            .iter()
+            .filter(|event| event.happened == Happened::Created && event.request.is_none());
         let made = created.filter_map(|event| {
             let email = event.copy.fields.email.as_deref()?;
             Some((email, &*event.copy.stripe_id))

@@ -110,7 +110,9 @@ pub(super) fn check_strangers(evidence: &Evidence, cases: &Cases<'_>, findings: 
             .iter()
             .any(|copy| copy.fields.email.as_deref() == email);
         let was_made = evidence.events.iter().any(|event| {
-            event.happened == Happened::Created && event.copy.fields.email.as_deref() == email
+            event.happened == Happened::Created
+                && event.request.is_none()
+                && event.copy.fields.email.as_deref() == email
         });
         if op.actor == Actor::Client || lives || !was_made {
             findings

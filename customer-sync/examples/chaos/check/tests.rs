@@ -212,6 +212,32 @@ fn a_change_that_is_on_neither_side_is_lost() {
 }
 
 #[test]
+fn what_a_person_created_is_told_from_what_was_created_later_with_its_address() {
+    let mut evidence = good();
+    let by_person = Op {
+        stripe_id: None,
+        ..by_person(
+            Kind::Create,
+            &[(Field::Email, "e1"), (Field::Name, "h1")],
+            50,
+        )
+    };
+    evidence.ops = vec![by_person, evidence.ops.remove(1)];
+    evidence.events[0] = event(Happened::Created, "h1", None);
+    evidence.told = vec![state(2, "n2")];
+    let mut later = event(Happened::Created, "n9", Some("req_8"));
+    later.copy.stripe_id = "cus_9".to_owned();
+    later.copy.customer = Some(Uuid::from_u128(9));
+    evidence.events.push(later);
+    is_silent(&evidence);
+    // And its name stays its own.
+    evidence.ops.pop();
+    evidence.told.clear();
+    hold(&mut evidence, 1, "h1");
+    is_silent(&evidence);
+}
+
+#[test]
 fn a_row_that_nobody_deleted_and_is_gone_is_lost() {
     let mut evidence = good();
     evidence.rows[0].state = grave(3, "n2");
