@@ -69,6 +69,9 @@ async fn declare_on(channel: &Channel) -> anyhow::Result<()> {
     let mut quorum = FieldTable::default();
     let kind = AMQPValue::LongString("quorum".into());
     quorum.insert("x-queue-type".into(), kind);
+    // What a lost consumer had in hand comes back before anything newer only if no other one is served
+    // meanwhile: whoever wants the order asks for this.
+    quorum.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
     channel.queue_declare(QUEUE.into(), durable, quorum).await?;
     let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
     channel
