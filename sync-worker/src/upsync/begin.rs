@@ -9,7 +9,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
 use uuid::Uuid;
 
-use super::plan::{Plan, is_late, key_is_alive, plan};
+use super::plan::{Plan, is_late, key_is_alive, plan, was_just_looked_at};
 use super::pushed::count_saved;
 use crate::engine::{Engine, PUSH_EXPIRY};
 use crate::observe::is_parked_by_copy;
@@ -26,8 +26,9 @@ pub struct Push {
     pub is_deleted: bool,
     /// The row's values at that rev.
     pub fields: Fields,
-    /// An earlier request is in doubt: whatever becomes of this one, Stripe may hold what that one sent.
-    pub in_doubt: bool,
+    /// The body of an earlier request that is in doubt: whatever becomes of this one, Stripe may hold what that
+    /// one sent.
+    pub in_doubt: Option<String>,
     /// A create is in doubt under another key than this one's: it may have been made since then.
     pub look_since: Option<DateTime<Utc>>,
     pub request: Request,
@@ -177,7 +178,8 @@ async fn record(
     };
     let token = Uuid::new_v4();
     let look_first = is_late(row, link, now).then(|| link.base_or_empty());
-    let request = request(row, link, plan, (key, is_retry), look_first);
+    let mut request = request(row, link, plan, (key, is_retry), look_first);
+    look_if_in_doubt(&mut request, link, is_retry, now);
     let mut begun = link.clone().into_active_model();
     begun.push_rev = Set(Some(row.rev));
     begun.push_token = Set(Some(token));
@@ -206,10 +208,29 @@ async fn record(
         rev: row.rev,
         is_deleted: row.is_deleted(),
         fields: row.fields(),
-        in_doubt: link.request_body.is_some(),
+        in_doubt: link.request_body.clone(),
         look_since,
         request,
     })
+}
+
+/// An earlier update may have been executed, and edited by a person since. The same one again, under its key,
+/// has no second effect; any other would take that edit back unseen.
+fn look_if_in_doubt(
+    request: &mut Request,
+    link: &stripe_link::Model,
+    is_retry: bool,
+    now: DateTime<Utc>,
+) {
+    if let Request::Update {
+        body, look_first, ..
+    } = request
+        && let Some(sent) = &link.request_body
+        && !(is_retry && sent == body)
+        && !was_just_looked_at(link, now)
+    {
+        *look_first = Some(link.base_or_empty());
+    }
 }
 
 /// Spells the request. An idempotency key stands for one body: a create keeps the body of its first

@@ -105,9 +105,12 @@ async fn looked(
     let mut ended = link.clone().into_active_model();
     ended.end_push();
     ended.observed_at = Set(Some(read_at));
-    // Nothing was sent this time.
-    if copy.deleted || !push.in_doubt {
+    // Nothing was sent this time: what is in doubt is what was before.
+    if copy.deleted || push.in_doubt.is_none() {
         ended.end_request();
+    } else {
+        ended.request_body = Set(push.in_doubt.clone());
+        ended.give_up_key();
     }
     ended.store(tx, now).await?;
     let sight = Sight {

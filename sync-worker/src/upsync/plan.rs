@@ -106,6 +106,13 @@ pub fn is_late(row: &customer::Model, link: &stripe_link::Model, now: DateTime<U
     now - seen_at.map_or(row.updated_at, |at| at.max(row.updated_at)) > LATE
 }
 
+/// Whether the look that a doubt calls for was taken a moment ago: it gives up the key, and the next attempt
+/// sends. Otherwise a copy that differs for good, such as in a field that waits for a person, would be looked
+/// at for ever.
+pub fn was_just_looked_at(link: &stripe_link::Model, now: DateTime<Utc>) -> bool {
+    link.request_key.is_none() && link.observed_at.is_some_and(|at| now - at < LATE)
+}
+
 /// Whether the key that the link remembers still stands for the same request in Stripe.
 pub fn key_is_alive(link: &stripe_link::Model, now: DateTime<Utc>) -> bool {
     link.request_key.is_some()

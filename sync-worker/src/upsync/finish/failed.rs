@@ -12,7 +12,7 @@ use crate::engine::{Engine, RETRY};
 use crate::lane::{self, Trouble, words};
 use crate::outcome::{Action, Operation, action};
 use crate::stripe::{Failure, FailureKind};
-use crate::upsync::begin::Push;
+use crate::upsync::begin::{Push, Request};
 use crate::upsync::pushed::Pushed;
 
 /// After a 500 Stripe may still carry the request out. So long it is left alone, then looked up.
@@ -43,8 +43,8 @@ pub(super) async fn record(
     ended.end_push();
     // Only a look-up failed: this attempt has sent nothing.
     let was_sent = operation != Operation::Read;
-    if !was_sent && !push.in_doubt {
-        ended.end_request();
+    if !was_sent {
+        go_back(&mut ended, push);
     }
     ended.attempts = Set(attempts);
     let rest = match is_lanes {
@@ -76,7 +76,7 @@ pub(super) async fn record(
             match operation {
                 Operation::Read => {}
                 // This request is not in doubt any more, but an earlier one is.
-                Operation::Update if push.in_doubt => ended.give_up_key(),
+                Operation::Update if push.in_doubt.is_some() => ended.give_up_key(),
                 _ => ended.end_request(),
             }
             (lane::REST, Some(reason))
@@ -100,6 +100,16 @@ pub(super) async fn record(
     };
     ended.store(tx, now).await?;
     Ok(pushed)
+}
+
+/// Nothing was sent: what is in doubt is what was before, and for an update the look is still to be taken.
+fn go_back(ended: &mut stripe_link::ActiveModel, push: &Push) {
+    if push.in_doubt.is_none() {
+        ended.end_request();
+    } else if let Request::Update { .. } = push.request {
+        ended.request_body = Set(push.in_doubt.clone());
+        ended.give_up_key();
+    }
 }
 
 /// Lets the lane know of the failure; returns whether it is the lane's trouble.

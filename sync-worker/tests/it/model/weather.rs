@@ -221,7 +221,7 @@ fn must_look_first(push: &Push) -> bool {
             is_retry: false,
             ..
         }
-    ) && push.in_doubt
+    ) && push.in_doubt.is_some()
 }
 
 async fn arrive(engine: &sync_worker::engine::Engine, push: &Push) {

@@ -148,6 +148,8 @@ async fn a_push_that_was_taken_over_writes_nothing() {
     assert_eq!(world.link(row.id).await, before);
     let sent = send(&world.engine, &other).await.unwrap();
     finish(&world.engine, &other, sent).await.unwrap();
+    // It looked first, and saw what the slow one had done.
+    world.push(row.id).await;
     assert_eq!(world.in_stripe(row.id).await["name"], "C");
     world.assert_in_step(row.id).await;
 }

@@ -304,6 +304,52 @@ async fn an_edit_upon_an_update_whose_answer_was_lost_survives_the_replay() {
     world.assert_in_step(row.id).await;
 }
 
+/// The next update has another body and key, and would take the edit back unseen.
+#[tokio::test]
+async fn an_edit_upon_an_update_whose_answer_was_lost_survives_the_next_update() {
+    for (field, theirs, conflicts) in [("name", "C", 1), ("phone", "2", 0)] {
+        let world = impatient().await;
+        let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+        let stripe_id = world.stripe_id(row.id).await;
+        world.update(row.id, &[("phone", "1")]).await;
+        world.fault("POST /v1/customers/{id}", Kind::ResetAfterEffect);
+        assert_eq!(world.push(row.id).await, Some(Pushed::Later));
+        world.stripe_edits(&stripe_id, &[(field, theirs)]);
+        world.update(row.id, &[("name", "B")]).await;
+        world.retry().await;
+        world.settle().await;
+        world.assert_in_step(row.id).await;
+        let row = world.row(row.id).await;
+        assert_eq!(row.name.as_deref(), Some("B"));
+        // What the lost update had sent is no edit of anybody's: the phone is Stripe's only.
+        let phone = if field == "phone" { theirs } else { "1" };
+        assert_eq!(row.phone.as_deref(), Some(phone));
+        assert_eq!(world.conflicts().await.len(), conflicts);
+    }
+}
+
+/// A look that fails changes nothing of what is in doubt.
+#[tokio::test]
+async fn an_update_in_doubt_is_looked_at_until_the_look_succeeds() {
+    let world = impatient().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.update(row.id, &[("phone", "1")]).await;
+    world.fault("POST /v1/customers/{id}", Kind::ResetAfterEffect);
+    world.push(row.id).await;
+    world.stripe_edits(&stripe_id, &[("phone", "2")]);
+    world.update(row.id, &[("name", "B")]).await;
+    for _ in 0..3 {
+        world.fault("GET /v1/customers/{id}", Kind::ResetBeforeEffect);
+        assert_eq!(world.push(row.id).await, Some(Pushed::Later));
+    }
+    assert_eq!(world.calls().len(), 1);
+    world.retry().await;
+    world.settle().await;
+    world.assert_in_step(row.id).await;
+    assert_eq!(world.row(row.id).await.phone.as_deref(), Some("2"));
+}
+
 /// A9: what was taken back here while its way to Stripe was unknown never comes home as an edit.
 #[tokio::test]
 async fn an_edit_taken_back_while_its_push_was_in_doubt_stays_taken_back() {
