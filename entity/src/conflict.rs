@@ -13,9 +13,57 @@ pub struct Model {
     pub database_value: Option<String>,
     pub stripe_value: Option<String>,
     pub winner: Winner,
+    /// Of the customer when it was noticed.
+    pub rev: Option<i64>,
     pub created_at: DateTimeUtc,
     /// None while it waits for a person's decision.
     pub resolved_at: Option<DateTimeUtc>,
+    /// When a person chose the winner. A choice is made once.
+    pub decided_at: Option<DateTimeUtc>,
+    /// A person has seen it and leaves both sides as they are, until one of them changes.
+    pub dismissed_at: Option<DateTimeUtc>,
+}
+
+/// Where it stands, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Open,
+    Resolved,
+    Dismissed,
+}
+
+impl Model {
+    pub fn state(&self) -> State {
+        if self.dismissed_at.is_some() {
+            State::Dismissed
+        } else if self.resolved_at.is_none() {
+            State::Open
+        } else {
+            State::Resolved
+        }
+    }
+
+    /// What a person can do, in one sentence.
+    pub fn next_step(&self) -> &'static str {
+        match (self.state(), self.winner) {
+            (State::Open, _) => {
+                "Resolve it with side database or side stripe; until then both sides keep their values."
+            }
+            (State::Dismissed, Winner::Open) => {
+                "Both sides keep their values; resolve it with one side if one of them is to go."
+            }
+            (State::Resolved | State::Dismissed, _) if self.decided_at.is_some() => {
+                "A person has chosen; edit the customer if the value is to change again."
+            }
+            (State::Resolved | State::Dismissed, Winner::Database) => {
+                "The database's value won; resolve it with side stripe if Stripe's was the right one."
+            }
+            (State::Resolved | State::Dismissed, Winner::Stripe) => {
+                "Stripe's value won; resolve it with side database if the database's was the right one."
+            }
+            (State::Resolved, Winner::Open) => "Nothing is left to do.",
+        }
+    }
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -30,6 +78,10 @@ pub enum Winner {
     Stripe,
     /// Neither yet: the field's owner is `manual`.
     Open,
+}
+
+pub async fn find(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(id).one(db).await
 }
 
 /// The conflicts of one customer that wait for a decision.

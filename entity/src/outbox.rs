@@ -5,7 +5,10 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::{
+    ActiveValue::Set, DatabaseTransaction, DbBackend, QueryOrder, QuerySelect, QueryTrait,
+    Statement,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::customer;
@@ -88,13 +91,15 @@ pub async fn pending(
         .await
 }
 
-/// Deletes confirmed rows, if the lease still has this epoch: a relay that was replaced while it
-/// waited for its confirms deletes nothing. Returns how many rows went.
+/// Moves confirmed rows to the timeline, if the lease still has this epoch: a relay that was replaced while it
+/// waited for its confirms moves nothing. Returns how many rows went.
+///
+/// One statement on Postgres. SQLite has none for it: there `db` must be a transaction.
 pub async fn settle(
     db: &impl ConnectionTrait,
     ids: &[i64],
-    lease: &str,
-    epoch: i64,
+    (lease, epoch): (&str, i64),
+    now: DateTimeUtc,
 ) -> Result<u64, DbErr> {
     if ids.is_empty() {
         return Ok(0);
@@ -111,9 +116,31 @@ pub async fn settle(
         .build(db.get_database_backend());
     // As plain text, not as a prepared statement: Postgres keeps the plan of those, and one that was
     // made while the outbox was empty reads the whole table once there is a backlog.
-    let deleted = db.execute_unprepared(&delete.to_string()).await?;
+    let delete = delete.to_string();
+    if db.get_database_backend() == DbBackend::Postgres {
+        let moved = format!(
+            "WITH gone AS ({delete} RETURNING customer_id, rev, kind, created_at) {INTO_TIMELINE} \
+             SELECT customer_id, now(), created_at, 'publish', rev, jsonb_build_object('kind', kind) FROM gone"
+        );
+        return Ok(db.execute_unprepared(&moved).await?.rows_affected());
+    }
+    let condition = delete.split_once(" WHERE ").map_or("", |(_, text)| text);
+    let keep = format!(
+        "{INTO_TIMELINE} SELECT customer_id, $1, created_at, 'publish', rev, json_object('kind', kind) \
+         FROM outbox WHERE {condition}"
+    );
+    db.execute_raw(Statement::from_sql_and_values(
+        DbBackend::Sqlite,
+        keep,
+        [now.into()],
+    ))
+    .await?;
+    let deleted = db.execute_unprepared(&delete).await?;
     Ok(deleted.rows_affected())
 }
+
+const INTO_TIMELINE: &str =
+    "INSERT INTO timeline (customer_id, at, committed_at, step, rev, detail)";
 
 /// How many rows wait, and since when the oldest does.
 pub async fn backlog(db: &impl ConnectionTrait) -> Result<(u64, Option<DateTimeUtc>), DbErr> {

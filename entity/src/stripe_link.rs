@@ -7,6 +7,7 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, DatabaseTransaction, QuerySelect};
 
 use crate::fields::Fields;
+use crate::parked::Reason;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "stripe_link")]
@@ -62,6 +63,10 @@ pub struct Model {
     pub parked_rev: Option<i64>,
     pub parked_request_id: Option<String>,
     pub parked_at: Option<DateTimeUtc>,
+    /// The value of Stripe's that the row cannot take, where that is the reason.
+    pub parked_stripe_value: Option<String>,
+    /// A person has seen it and leaves it as it is. Parked anew, it is shown again.
+    pub parked_dismissed_at: Option<DateTimeUtc>,
 
     /// The link is cut: deleted on one side and, by policy, left alone on the other.
     pub detached_at: Option<DateTimeUtc>,
@@ -90,6 +95,11 @@ impl Model {
         self.takeovers + i32::from(self.push_token.is_some())
     }
 
+    /// Why it is parked.
+    pub fn parked(&self) -> Option<Reason> {
+        self.parked_reason.as_deref().map(Reason::of)
+    }
+
     /// Whether a push holds the link at `now`. One that began longer than `expiry` ago has died.
     pub fn push_is_under_way(&self, now: DateTimeUtc, expiry: chrono::Duration) -> bool {
         self.push_started_at
@@ -108,6 +118,8 @@ pub struct Parked {
     pub rev: i64,
     /// The Request-Id of Stripe's answer, if it was Stripe that refused.
     pub request_id: Option<String>,
+    /// The value of Stripe's that the row cannot take, where that is the reason.
+    pub stripe_value: Option<String>,
 }
 
 impl ActiveModel {
@@ -128,6 +140,8 @@ impl ActiveModel {
         self.parked_rev = Set(Some(parked.rev));
         self.parked_request_id = Set(parked.request_id);
         self.parked_at = Set(Some(now));
+        self.parked_stripe_value = Set(parked.stripe_value);
+        self.parked_dismissed_at = Set(None);
         self.next_attempt_at = Set(None);
     }
 
@@ -137,6 +151,19 @@ impl ActiveModel {
         self.parked_rev = Set(None);
         self.parked_request_id = Set(None);
         self.parked_at = Set(None);
+        self.parked_stripe_value = Set(None);
+        self.parked_dismissed_at = Set(None);
+    }
+
+    /// Cuts the link, so that the next push finds or creates another customer in Stripe. Only a person decides
+    /// that. What was read of the old one stays behind the fence.
+    pub fn start_anew(&mut self) {
+        self.stripe_id = Set(None);
+        self.base = Set(None);
+        self.pushed_rev = Set(0);
+        self.recheck_at = Set(None);
+        self.detached_at = Set(None);
+        self.end_request();
     }
 
     /// The key will not tell the outcome: the next attempt has a new one. The body stays, because what it

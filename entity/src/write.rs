@@ -108,6 +108,29 @@ pub async fn update(
     Ok(updated)
 }
 
+/// Asks for a locked row to be sent again as it is, at `rev + 1`: what a person does who means it.
+pub async fn resend(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    now: DateTime<Utc>,
+    traceparent: Option<String>,
+) -> Result<customer::Model, Error> {
+    let again = customer::ActiveModel {
+        id: Unchanged(row.id),
+        rev: Set(row.rev + 1),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    let again = again.update(tx).await?;
+    let kind = if again.is_deleted() {
+        Kind::Deleted
+    } else {
+        Kind::Updated
+    };
+    outbox::enqueue(tx, &again, kind, traceparent).await?;
+    Ok(again)
+}
+
 /// Makes a locked row a tombstone.
 pub async fn delete(
     tx: &DatabaseTransaction,

@@ -1,6 +1,7 @@
 //! The schema, Postgres and SQLite from one source.
 
 mod m20261122_000001_first;
+mod m20261122_000002_decisions;
 mod m20261122_000003_worker;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
@@ -14,6 +15,7 @@ impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(m20261122_000001_first::Migration),
+            Box::new(m20261122_000002_decisions::Migration),
             Box::new(m20261122_000003_worker::Migration),
         ]
     }

@@ -101,7 +101,7 @@ impl<'a> Active<'a> {
 
     /// Settles what is confirmed, and publishes nothing more.
     pub async fn finish(self) -> Result<(), Error> {
-        settle(&self.relay.db, &self.confirmed, self.term.epoch()).await
+        settle(self.relay, &self.confirmed, self.term.epoch()).await
     }
 
     /// Leaves what was not settled alone for a while; what is new flows on.
@@ -161,7 +161,7 @@ impl<'a> Active<'a> {
         };
         let (outcomes, settled, ahead) = tokio::join!(
             publish(publisher, messages),
-            settle(&relay.db, confirmed, term.epoch()),
+            settle(relay, confirmed, term.epoch()),
             read_ahead,
         );
         let taken = self.take(settled, ahead);
@@ -183,7 +183,7 @@ impl<'a> Active<'a> {
         } = self;
         let in_flight = confirmed.iter().copied().collect();
         let (settled, batch) = tokio::join!(
-            settle(&relay.db, confirmed, term.epoch()),
+            settle(relay, confirmed, term.epoch()),
             read(&relay.db, cursor, &in_flight, relay.window()),
         );
         self.take(settled, batch)

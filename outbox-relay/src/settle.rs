@@ -1,15 +1,16 @@
-//! Decides which rows of a published batch are done with, and deletes those.
+//! Decides which rows of a published batch are done with, and moves those to the timeline.
 
 use std::collections::HashSet;
 
+use chrono::SubsecRound;
 use entity::outbox;
 use platform::broker::Outcome;
-use platform::database::within_bounds;
-use sea_orm::DatabaseConnection;
+use platform::database::{self, within_bounds};
 use sea_orm::prelude::Uuid;
+use sea_orm::{DbBackend, DbErr};
 
-use crate::LEASE;
 use crate::active::Error;
+use crate::{LEASE, Relay};
 
 /// What became of a batch.
 #[derive(Debug, Default, PartialEq)]
@@ -37,25 +38,36 @@ pub(crate) fn verdict(rows: &[(i64, Uuid)], outcomes: &[Outcome]) -> Verdict {
     verdict
 }
 
-/// Deletes confirmed rows, under the lease's epoch.
+/// Moves confirmed rows out of the outbox, under the lease's epoch.
 ///
 /// # Errors
-/// `Replaced`, when the lease has another epoch by now. Nothing is deleted then, and the new holder
+/// `Replaced`, when the lease has another epoch by now. Nothing is moved then, and the new holder
 /// publishes them once more.
-pub(crate) async fn settle(db: &DatabaseConnection, ids: &[i64], epoch: i64) -> Result<(), Error> {
+pub(crate) async fn settle(relay: &Relay, ids: &[i64], epoch: i64) -> Result<(), Error> {
     if ids.is_empty() {
         return Ok(());
     }
-    let settling = outbox::settle(db, ids, LEASE, epoch);
+    let settling = settled(relay, ids, epoch);
     let settled = within_bounds(settling).await.map_err(Error::Database)?;
     tracing::debug!(rows = settled, "settled");
-    // One statement deletes all of them or, under a foreign lease, none; somebody who deletes rows
+    // All of them are moved or, under a foreign lease, none; somebody who deletes rows
     // by hand takes some.
     if settled == 0 {
         Err(Error::Replaced)
     } else {
         Ok(())
     }
+}
+
+async fn settled(relay: &Relay, ids: &[i64], epoch: i64) -> Result<u64, DbErr> {
+    let now = relay.clock.now().trunc_subsecs(6);
+    if relay.db.get_database_backend() == DbBackend::Postgres {
+        return outbox::settle(&relay.db, ids, (LEASE, epoch), now).await;
+    }
+    let tx = database::begin(&relay.db).await?;
+    let settled = outbox::settle(&tx, ids, (LEASE, epoch), now).await?;
+    tx.commit().await?;
+    Ok(settled)
 }
 
 #[cfg(test)]

@@ -64,6 +64,9 @@ pub struct Config {
     /// And at most this share of the linked customers, once there are more than ten.
     #[arg(long, env = "MAX_DELETE_PERCENT", default_value_t = 10)]
     max_delete_percent: u64,
+    /// How long it is kept what happened to a customer.
+    #[arg(long, env = "TIMELINE_KEPT", default_value = "30d", value_parser = config::duration)]
+    timeline_kept: Duration,
 }
 
 impl Config {
@@ -108,6 +111,7 @@ impl Config {
                 count: self.max_deletes,
                 percent: self.max_delete_percent,
             },
+            timeline_kept: self.timeline_kept,
         }
     }
 

@@ -8,6 +8,7 @@ use entity::email::Email;
 use entity::fields::Fields;
 use entity::merge::{Clash, Merged, Owner, Owners, merge};
 use entity::message::StripeCopy;
+use entity::parked::Reason;
 use entity::stripe_link::{self, Parked};
 
 use crate::frozen::Frozen;
@@ -29,55 +30,36 @@ pub enum Verdict {
     /// The customer is gone from Stripe and so is the row: nothing is left to do.
     Settle,
     /// A person has to look: nothing is taken.
-    Park(Park),
+    Park(Reason),
 }
 
-/// Why a row waits for a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Park {
-    /// Edited here and deleted in Stripe. Sending the edit would create a second customer.
-    DeletedInStripe,
-    /// Stripe's customer has lost its e-mail, which a row cannot be without.
-    EmailRemovedInStripe,
-    /// Stripe's customer has an e-mail that a row cannot have.
-    EmailInvalidInStripe,
-    /// Stripe's customer has the e-mail of another row.
-    EmailTaken,
-}
-
-impl Park {
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::DeletedInStripe => "deleted_in_stripe",
-            Self::EmailRemovedInStripe => "email_removed_in_stripe",
-            Self::EmailInvalidInStripe => "email_invalid_in_stripe",
-            Self::EmailTaken => "email_taken",
-        }
-    }
-
-    /// What a person can do about it.
-    pub fn next_step(self) -> &'static str {
-        match self {
-            Self::DeletedInStripe => {
-                "the customer was edited here and deleted in Stripe; delete it here too, or create it anew"
-            }
-            Self::EmailRemovedInStripe => "give the customer an e-mail on either side",
-            Self::EmailInvalidInStripe => "correct the e-mail in Stripe, or change it here",
-            Self::EmailTaken => {
-                "another customer has this e-mail; change it on one of the two, in Stripe or here"
-            }
-        }
+/// The record of what a copy showed, at a rev.
+pub(crate) fn parked_at(reason: Reason, rev: i64, copy: &StripeCopy) -> Parked {
+    let is_email = reason.is_by_copy() && reason != Reason::DeletionRefused;
+    Parked {
+        reason: reason.as_str().to_owned(),
+        detail: what_happened(reason).to_owned(),
+        rev,
+        request_id: None,
+        stripe_value: copy.fields.email.clone().filter(|_| is_email),
     }
 }
 
-impl Park {
-    /// The record of it at a rev.
-    pub fn at(self, rev: i64) -> Parked {
-        Parked {
-            reason: self.reason().to_owned(),
-            detail: self.next_step().to_owned(),
-            rev,
-            request_id: None,
+fn what_happened(reason: Reason) -> &'static str {
+    match reason {
+        Reason::DeletedInStripe => "the customer was edited here and deleted in Stripe",
+        Reason::DeletionRefused => {
+            "the customer was deleted in Stripe together with more others than MAX_DELETES and MAX_DELETE_PERCENT allow"
+        }
+        Reason::EmailRemovedInStripe => {
+            "the e-mail was removed in Stripe, and a customer here has one"
+        }
+        Reason::EmailInvalidInStripe => {
+            "the e-mail in Stripe is not one that a customer here can have"
+        }
+        Reason::EmailTaken => "another customer here has the e-mail that this one has in Stripe",
+        Reason::LinkReview | Reason::UnknownInStripe | Reason::Unsendable | Reason::Rejected => {
+            "Stripe did not take the customer"
         }
     }
 }
@@ -91,7 +73,7 @@ pub struct Merge {
     /// The row equals the base, but for fields that wait for a decision: nothing is left to push.
     pub is_settled: bool,
     /// The e-mail could not be taken; the other fields were.
-    pub park: Option<Park>,
+    pub park: Option<Reason>,
     /// The newest of our writes that Stripe is known to have.
     pub pushed_rev: i64,
     /// The copy shows that the request in doubt was executed.
@@ -162,10 +144,10 @@ fn judge_deleted(known: Known<'_>, on_delete: OnDelete) -> Verdict {
         };
     }
     if has_edit_waiting {
-        return if is_parked_for(known, Park::DeletedInStripe) {
+        return if is_parked_for(known, Reason::DeletedInStripe) {
             Verdict::Nothing
         } else {
-            Verdict::Park(Park::DeletedInStripe)
+            Verdict::Park(Reason::DeletedInStripe)
         };
     }
     match on_delete {
@@ -244,7 +226,7 @@ fn merge_usable(
     base: &Fields,
     theirs: &Fields,
     owners: &Owners,
-) -> (Merged, Option<Park>) {
+) -> (Merged, Option<Reason>) {
     let merged = merge(base, known.row, theirs, owners);
     if merged.row.email == known.row.email {
         return (merged, None);
@@ -257,12 +239,12 @@ fn merge_usable(
     (merge(base, known.row, &usable, owners), Some(park))
 }
 
-fn unusable_email(known: Known<'_>, theirs: &Fields) -> Option<Park> {
+fn unusable_email(known: Known<'_>, theirs: &Fields) -> Option<Reason> {
     match &theirs.email {
-        None => Some(Park::EmailRemovedInStripe),
+        None => Some(Reason::EmailRemovedInStripe),
         Some(text) => match Email::parse(text) {
-            Err(_) => Some(Park::EmailInvalidInStripe),
-            Ok(_) if known.email_is_taken => Some(Park::EmailTaken),
+            Err(_) => Some(Reason::EmailInvalidInStripe),
+            Ok(_) if known.email_is_taken => Some(Reason::EmailTaken),
             Ok(_) => None,
         },
     }
@@ -292,16 +274,10 @@ fn are_recorded(clashes: &[Clash], open: &[conflict::Model]) -> bool {
 
 /// Whether the link is parked for something that a copy of Stripe's showed, and another copy ends.
 pub fn is_parked_by_copy(link: &stripe_link::Model) -> bool {
-    [
-        Park::EmailRemovedInStripe,
-        Park::EmailInvalidInStripe,
-        Park::EmailTaken,
-    ]
-    .iter()
-    .any(|park| link.parked_reason.as_deref() == Some(park.reason()))
+    link.parked().is_some_and(Reason::is_by_copy)
 }
 
-fn is_parked_for(known: Known<'_>, park: Park) -> bool {
-    known.link.parked_reason.as_deref() == Some(park.reason())
+fn is_parked_for(known: Known<'_>, park: Reason) -> bool {
+    known.link.parked_reason.as_deref() == Some(park.as_str())
         && known.link.parked_rev == Some(known.rev)
 }

@@ -1,6 +1,7 @@
 //! What an operator decides: who wins, and what a delete on one side means for the other.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use entity::merge::Owners;
 
@@ -74,6 +75,8 @@ pub struct Policy {
     pub owners: Owners,
     pub link_by_email: LinkByEmail,
     pub delete_cap: DeleteCap,
+    /// How long a customer's timeline is kept.
+    pub timeline_kept: Duration,
 }
 
 impl Default for Policy {
@@ -87,6 +90,7 @@ impl Default for Policy {
                 count: 100,
                 percent: 10,
             },
+            timeline_kept: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Drops what nobody can need any more, in bounded batches: events that Stripe itself has forgotten, what was
-//! in hand long ago, and tombstones that no event can name.
+//! in hand long ago, old timelines, and tombstones that no event can name.
 
 use std::time::Duration;
 
-use entity::{in_hand, stripe_event};
+use entity::{in_hand, stripe_event, timeline};
 use platform::backoff::jitter;
 use platform::database::within_bounds;
 use platform::health::Component;
@@ -30,6 +30,8 @@ const BATCH: u64 = 1_000;
 pub struct Purged {
     pub events: u64,
     pub tombstones: u64,
+    /// Rows of timelines.
+    pub timelines: u64,
 }
 
 /// Purges every minute until it is told to stop.
@@ -59,6 +61,7 @@ pub async fn run_once(engine: &Engine) -> Result<Purged, DbErr> {
     Ok(Purged {
         events: within_bounds(events(engine, now - EVENT_LIFE)).await?,
         tombstones: within_bounds(tombstone::run_once(engine)).await?,
+        timelines: forget_timelines(engine).await?,
     })
 }
 
@@ -81,4 +84,26 @@ async fn events(engine: &Engine, before: chrono::DateTime<chrono::Utc>) -> Resul
         .exec(&engine.db)
         .await?;
     Ok(purged.rows_affected)
+}
+
+/// Rows of timelines that are looked at in one statement, and how many statements one round has.
+const TIMELINE_BATCH: u64 = 5_000;
+const TIMELINE_BATCHES: usize = 20;
+
+/// Forgets what happened longer ago than TIMELINE_KEPT, in batches; returns how many rows went.
+pub async fn forget_timelines(engine: &Engine) -> Result<u64, DbErr> {
+    let now = engine.now(&engine.db).await?;
+    let kept = chrono::Duration::from_std(engine.policy.timeline_kept).ok();
+    let Some(before) = kept.and_then(|kept| now.checked_sub_signed(kept)) else {
+        return Ok(0);
+    };
+    let mut forgotten = 0;
+    for _ in 0..TIMELINE_BATCHES {
+        let batch = timeline::forget(&engine.db, before, TIMELINE_BATCH).await?;
+        forgotten += batch;
+        if batch < TIMELINE_BATCH {
+            break;
+        }
+    }
+    Ok(forgotten)
 }

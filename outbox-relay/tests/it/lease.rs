@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use entity::message::UPSYNC;
+use entity::timeline;
 use outbox_relay::{Active, Error, LEASE};
 use platform::lease;
 use platform::test_support::{each_database, until};
@@ -53,6 +54,8 @@ async fn a_replaced_relay_settles_nothing() {
         assert!(matches!(step, Err(Error::Replaced)), "{step:?}");
         assert!(matches!(active.finish().await, Err(Error::Replaced)));
         assert_eq!(waiting(db).await, [event(&customer)]);
+        let told = timeline::Entity::find().all(db).await.unwrap();
+        assert!(told.is_empty());
     })
     .await;
 }

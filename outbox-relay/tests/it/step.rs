@@ -1,6 +1,7 @@
 //! One step: what is published, what is deleted, and what is not.
 
 use entity::message::UPSYNC;
+use entity::timeline::{self, Step};
 use outbox_relay::{Active, Error};
 use platform::test_support::{each_database, sqlite};
 use sea_orm::{ConnectionTrait, EntityTrait};
@@ -214,4 +215,59 @@ async fn a_step_without_rows_does_nothing() {
     let term = term(&relay).await;
     let counts = Active::new(&relay, &term).run_once().await.unwrap();
     assert_eq!(counts, outbox_relay::Counts::default());
+}
+
+/// A settled row is on the timeline, with the time of its commit and that of its publishing.
+#[tokio::test]
+async fn what_is_settled_is_moved_to_the_timeline() {
+    each_database(async |database| {
+        let db = &database.connection;
+        let broker = in_process();
+        let (relay, _) = relay(db, &broker);
+        let term = term(&relay).await;
+        let first = create(db).await;
+        let second = update(db, &first).await;
+        let story = async || {
+            let entries = timeline::page(db, first.id, None, 10).await.unwrap();
+            let told = entries.iter().map(|entry| {
+                let kind = entry.detail.kind.clone().unwrap();
+                (entry.step, entry.rev, kind, entry.place.at)
+            });
+            told.collect::<Vec<_>>()
+        };
+        let commits = [
+            (
+                Step::Commit,
+                Some(1),
+                "created".to_owned(),
+                first.created_at,
+            ),
+            (
+                Step::Commit,
+                Some(2),
+                "updated".to_owned(),
+                second.updated_at,
+            ),
+        ];
+        assert_eq!(story().await, commits);
+
+        let mut consumer = broker.consumer(UPSYNC, 10).await.unwrap();
+        let mut active = Active::new(&relay, &term);
+        let (counts, _) = tokio::join!(active.run_once(), take(&mut consumer, 2));
+        assert_eq!(counts.unwrap().confirmed, 2);
+        active.finish().await.unwrap();
+        assert!(waiting(db).await.is_empty());
+        let told = story().await;
+        assert_eq!(told[..2], commits);
+        let published: Vec<_> = told[2..]
+            .iter()
+            .map(|(step, rev, ..)| (*step, *rev))
+            .collect();
+        assert_eq!(
+            published,
+            [(Step::Publish, Some(1)), (Step::Publish, Some(2))]
+        );
+        assert!(told[2].3 >= second.updated_at);
+    })
+    .await;
 }

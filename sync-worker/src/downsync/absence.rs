@@ -3,88 +3,175 @@
 
 use anyhow::bail;
 use chrono::{DateTime, Utc};
+use entity::message::Drift;
+use entity::parked::Reason;
+use entity::timeline::{self, Detail, Step};
 use entity::{customer, stripe_link};
 use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, EntityTrait, IntoActiveModel, JoinType, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use uuid::Uuid;
 
+use super::fence::counts;
 use super::inbox::read_again;
 use super::publish::Drifts;
 use super::seen::Seen;
 use super::state;
 use crate::engine::Engine;
-use crate::observe::Park;
+use crate::observe::parked_at;
 
 const BATCH: u64 = 1_000;
+
+/// How many deletions one refused pass proves and shows. The next one goes on behind them.
+const HELD_AT_ONCE: usize = 1_000;
 
 /// Proves the deletions among the customers that were not seen, and sends them home if they are few
 /// enough to be believed. Returns how many there were.
 ///
 /// # Errors
-/// Too many at once, or an empty list: the whole set is refused, and a person has to look.
+/// Too many at once, or an empty list: the whole set is refused. Whose deletion is proven is parked, and a person has
+/// to look.
 pub async fn bring_home(
     engine: &Engine,
     drifts: &mut Drifts,
     seen: &Seen,
     pass_started_at: DateTime<Utc>,
 ) -> anyhow::Result<u64> {
-    let (linked, absent) = absent(engine, seen, pass_started_at).await?;
-    if seen.is_empty() && linked > 1 {
-        let text = format!(
-            "Stripe lists no customer at all, and {linked} are linked: nothing is deleted; \
-             check STRIPE_SECRET_KEY and STRIPE_API_BASE"
-        );
-        return refuse(engine, text).await;
-    }
+    let found = absent(engine, seen, pass_started_at).await?;
+    let cap = engine.policy.delete_cap;
+    let is_empty = seen.is_empty() && found.linked > 1;
+    let is_refused = |deleted: usize| {
+        let count = (found.held.len() + deleted) as u64;
+        is_empty || cap.is_exceeded(count, found.linked)
+    };
     let mut deleted = Vec::new();
-    for stripe_id in absent {
-        if let Some(drift) = read_again(engine, &stripe_id).await?
-            && drift.copy.deleted
-        {
-            deleted.push(drift);
+    for stripe_id in found.absent {
+        match read_again(engine, &stripe_id).await? {
+            Some(drift) if drift.copy.deleted => deleted.push(drift),
+            // A list without anybody in it is wrong, or says no more than the one that was asked.
+            _ if is_empty => break,
+            _ => {}
         }
-        let count = deleted.len() as u64;
-        let cap = engine.policy.delete_cap;
-        if cap.is_exceeded(count, linked) {
-            let text = format!(
-                "Stripe says that more than {count} of {linked} linked customers are deleted: none is \
-                 deleted here; raise MAX_DELETES ({}) and MAX_DELETE_PERCENT ({}) if that is right",
-                cap.count, cap.percent
-            );
-            return refuse(engine, text).await;
+        if is_refused(deleted.len()) && deleted.len() >= HELD_AT_ONCE {
+            break;
         }
+    }
+    if is_refused(deleted.len()) {
+        for drift in &deleted {
+            hold(engine, drift).await?;
+        }
+        return refuse(
+            engine,
+            why(
+                engine,
+                (is_empty, found.linked),
+                found.held.len() + deleted.len(),
+            ),
+        )
+        .await;
+    }
+    for stripe_id in found.held {
+        let drift = read_again(engine, &stripe_id).await?;
+        deleted.extend(drift.filter(|drift| drift.copy.deleted));
     }
     let now = engine.now(&engine.db).await?;
     drifts.send(&deleted, now).await?;
     Ok(deleted.len() as u64)
 }
 
-/// How many living customers are linked, and which of them the pass should have seen and did not.
+/// What a person is told.
+fn why(engine: &Engine, (is_empty, linked): (bool, u64), count: usize) -> String {
+    let cap = engine.policy.delete_cap;
+    if is_empty {
+        format!(
+            "Stripe lists no customer at all, and {linked} are linked: nothing is deleted; \
+             check STRIPE_SECRET_KEY and STRIPE_API_BASE"
+        )
+    } else {
+        format!(
+            "Stripe says that {count} or more of {linked} linked customers are deleted: none is deleted here until a \
+             person accepts it (/api/v1/refused-deletions); if so many are usual, raise MAX_DELETES ({}) and \
+             MAX_DELETE_PERCENT ({})",
+            cap.count, cap.percent
+        )
+    }
+}
+
+/// Parks a customer whose deletion is proven and refused, so that a person can see and decide it. Nothing else about it
+/// changes, and a copy that shows it alive ends it.
+async fn hold(engine: &Engine, drift: &Drift) -> anyhow::Result<()> {
+    let tx = engine.begin().await?;
+    let now = engine.now(&tx).await?;
+    let Some(found) = stripe_link::find_by_stripe_id(&tx, &drift.copy.stripe_id).await? else {
+        return Ok(());
+    };
+    let Some(link) = stripe_link::lock(&tx, found.customer_id).await? else {
+        return Ok(());
+    };
+    let row = customer::lock(&tx, link.customer_id).await?;
+    // An edit that waits will find the deletion by itself, and is parked for it.
+    let row = row.filter(|row| !row.is_deleted() && row.rev <= link.synced_rev);
+    if let Some(row) = row.filter(|_| counts(&link, drift.read_at, now)) {
+        let mut held = link.into_active_model();
+        held.park(
+            parked_at(Reason::DeletionRefused, row.rev, &drift.copy),
+            now,
+        );
+        held.store(&tx, now).await?;
+        let detail = Detail {
+            result: Some("parked".to_owned()),
+            reason: Some(Reason::DeletionRefused.as_str().to_owned()),
+            ..Detail::default()
+        };
+        timeline::note(&tx, (row.id, Some(row.rev)), Step::Apply, detail, now).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The living customers that are linked, and whom of them the pass should have seen and did not.
+struct Absent {
+    linked: u64,
+    absent: Vec<String>,
+    /// Whose deletion is proven and was refused before.
+    held: Vec<String>,
+}
+
 async fn absent(
     engine: &Engine,
     seen: &Seen,
     pass_started_at: DateTime<Utc>,
-) -> anyhow::Result<(u64, Vec<String>)> {
-    let mut linked = 0;
-    let mut absent = Vec::new();
+) -> anyhow::Result<Absent> {
+    let mut found = Absent {
+        linked: 0,
+        absent: Vec::new(),
+        held: Vec::new(),
+    };
     let mut after = Uuid::nil();
     loop {
         let links = within_bounds(linked_after(engine, after)).await?;
         let Some(last) = links.last() else {
-            return Ok((linked, absent));
+            return Ok(found);
         };
         after = last.customer_id;
-        linked += links.len() as u64;
+        found.linked += links.len() as u64;
         for link in links {
             let was_there = link.acked_at.unwrap_or(link.created_at) < pass_started_at;
-            match link.stripe_id {
-                Some(stripe_id) if was_there && !seen.contains(&stripe_id) => {
-                    absent.push(stripe_id);
-                }
-                _ => {}
+            let is_held = link.parked() == Some(Reason::DeletionRefused);
+            let Some(stripe_id) = link.stripe_id else {
+                continue;
+            };
+            if !was_there || seen.contains(&stripe_id) {
+                continue;
+            }
+            match (is_held, link.parked_dismissed_at) {
+                (true, None) => found.held.push(stripe_id),
+                // A person has seen it, and leaves it as it is.
+                (true, Some(_)) => {}
+                (false, _) => found.absent.push(stripe_id),
             }
         }
     }
@@ -97,7 +184,7 @@ async fn linked_after(engine: &Engine, after: Uuid) -> anyhow::Result<Vec<stripe
     let parked_reason = stripe_link::Column::ParkedReason;
     let not_known_to_be_deleted = Condition::any()
         .add(parked_reason.is_null())
-        .add(parked_reason.ne(Park::DeletedInStripe.reason()));
+        .add(parked_reason.ne(Reason::DeletedInStripe.as_str()));
     let links = stripe_link::Entity::find()
         .join_rev(JoinType::InnerJoin, customer.into())
         .filter(stripe_link::Column::CustomerId.gt(after))

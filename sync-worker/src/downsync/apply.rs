@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::message::Drift;
+use entity::timeline::{self, Detail, Step};
 use entity::unmatched::Reason;
 use entity::{customer, stripe_link, write};
 use platform::database::within_bounds;
@@ -105,18 +106,36 @@ async fn linked(
         must_stamp: false,
     };
     let observed = observe(tx, &engine.policy, (&row, link), sight, now).await?;
+    if observed != Observed::Nothing {
+        tell(tx, link, drift).await?;
+    }
     Ok(Applied::Observed(observed))
+}
+
+/// A drift is told with what was made of it, at the time of the look that found it. One that means nothing, such as
+/// a second message of it, is not told.
+async fn tell(
+    tx: &DatabaseTransaction,
+    link: &stripe_link::Model,
+    drift: &Drift,
+) -> Result<(), DbErr> {
+    let mut detail = Detail {
+        kind: Some("deleted".to_owned()),
+        ..Detail::default()
+    };
+    if !drift.copy.deleted {
+        detail.kind = Some("edited".to_owned());
+        detail.fields = drift.copy.fields.differing(&link.base_or_empty());
+    }
+    let of = (link.customer_id, None);
+    timeline::note(tx, of, Step::Drift, detail, drift.read_at).await
 }
 
 impl Applied {
     /// The word for it in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Observed(Observed::Nothing) => "nothing",
-            Self::Observed(Observed::Taken) => "taken",
-            Self::Observed(Observed::Agreed) => "agreed",
-            Self::Observed(Observed::Deleted) => "deleted",
-            Self::Observed(Observed::Parked) => "parked",
+            Self::Observed(observed) => observed.as_str(),
             Self::PutAside => "put_aside",
             Self::Imported => "imported",
             Self::Linked => "linked",

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::stripe_link;
+use entity::timeline::{self, Detail, Step};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
 
@@ -36,5 +37,10 @@ pub(super) async fn put_aside(
     }
     let mut waiting = link.clone().into_active_model();
     waiting.recheck_at = Set(Some(now + READ_AGAIN_AFTER));
-    waiting.store(tx, now).await
+    waiting.store(tx, now).await?;
+    let detail = Detail {
+        result: Some("put_aside".to_owned()),
+        ..Detail::default()
+    };
+    timeline::note(tx, (link.customer_id, None), Step::Drift, detail, now).await
 }

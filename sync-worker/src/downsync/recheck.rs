@@ -1,4 +1,4 @@
-//! Reads the customers again whose copy was put aside by the fence.
+//! Reads the customers again whose copy was put aside by the fence, or that a person asks for.
 
 use std::time::Duration;
 
@@ -12,11 +12,13 @@ use sea_orm::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::apply::apply;
+use super::apply::{Applied, apply};
 use super::inbox::{is_of_one_customer, read_again};
 use super::ring::close_ring;
 use crate::engine::{Engine, PUSH_EXPIRY};
 use crate::poison::Watch;
+
+mod unmatched;
 
 const EVERY: Duration = Duration::from_secs(1);
 const BATCH: u64 = 100;
@@ -77,17 +79,25 @@ pub async fn run_once(engine: &Engine) -> anyhow::Result<usize> {
             failed = Some(error);
         }
     }
-    failed.map_or(Ok(due.len()), Err)
+    let unmatched = unmatched::run_once(engine, now).await?;
+    failed.map_or(Ok(due.len() + unmatched), Err)
 }
 
 async fn recheck(engine: &Engine, link: &Model) -> anyhow::Result<()> {
-    if let Some(stripe_id) = &link.stripe_id
-        && let Some(drift) = read_again(engine, stripe_id).await?
-    {
-        let applied = apply(engine, &drift).await?;
-        close_ring(engine, &drift, applied).await;
+    if let Some(stripe_id) = &link.stripe_id {
+        look(engine, stripe_id).await?;
     }
     Ok(())
+}
+
+/// Reads a customer and applies what it shows; none if this account has no such customer.
+async fn look(engine: &Engine, stripe_id: &str) -> anyhow::Result<Option<Applied>> {
+    let Some(drift) = read_again(engine, stripe_id).await? else {
+        return Ok(None);
+    };
+    let applied = apply(engine, &drift).await?;
+    close_ring(engine, &drift, applied).await;
+    Ok(Some(applied))
 }
 
 /// Notes that the customer was looked at, unless a fence has asked for another time meanwhile. Not

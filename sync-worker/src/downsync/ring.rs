@@ -4,6 +4,7 @@
 use anyhow::Context;
 use entity::email::Email;
 use entity::message::Drift;
+use entity::parked::Reason;
 use entity::{customer, stripe_link, write};
 use platform::database::within_bounds;
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -12,7 +13,6 @@ use super::apply::Applied;
 use super::fence::counts;
 use super::inbox::read_again;
 use crate::engine::Engine;
-use crate::observe::Park;
 use crate::observe::store::{Observed, Sight, observe};
 
 /// The longest ring that is looked for. A person who gives more customers than that each other's e-mails
@@ -58,7 +58,7 @@ pub async fn close(engine: &Engine, drift: &Drift) -> anyhow::Result<bool> {
 }
 
 fn waits_for_email(link: &stripe_link::Model) -> bool {
-    link.parked_reason.as_deref() == Some(Park::EmailTaken.reason())
+    link.parked() == Some(Reason::EmailTaken)
 }
 
 /// The customers of the ring as they are in Stripe now; none if there is no ring.

@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use entity::email::Email;
 use entity::message::{Drift, StripeCopy};
+use entity::parked;
+use entity::timeline::{self, Detail, Step};
 use entity::unmatched::{self, Reason};
 use entity::{customer, stripe_link, write};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel};
+use sea_orm::{DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
 
 use super::fence::{counts, put_aside};
@@ -16,6 +18,15 @@ use crate::frozen::Frozen;
 use crate::observe::base_of_ours;
 use crate::observe::store::{Sight, observe};
 use crate::policy::LinkByEmail;
+
+/// What says which row it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Match {
+    Metadata,
+    Email,
+    /// A person.
+    Chosen,
+}
 
 /// Its row.
 pub(super) enum Found {
@@ -46,11 +57,15 @@ pub(super) async fn find_a_row(
         unmatched::forget(tx, &copy.stripe_id).await?;
         return Ok(Found::Ignored);
     }
+    if let Some(id) = chosen_row(tx, &copy.stripe_id).await? {
+        let link = stripe_link::lock_or_create(tx, id, now).await?;
+        return adopt(engine, tx, (&link, Match::Chosen), drift, now).await;
+    }
     if let Some(id) = copy.customer_id
         && customer::find(tx, id).await?.is_some()
     {
         let link = stripe_link::lock_or_create(tx, id, now).await?;
-        return adopt(engine, tx, (&link, false), drift, now).await;
+        return adopt(engine, tx, (&link, Match::Metadata), drift, now).await;
     }
     let Some(text) = &copy.fields.email else {
         return no_row(tx, copy, (Reason::NoEmail, None), now).await;
@@ -60,21 +75,31 @@ pub(super) async fn find_a_row(
     };
     if let Some(row) = customer::find_living_by_email_key(tx, email.key()).await? {
         let link = stripe_link::lock_or_create(tx, row.id, now).await?;
-        return adopt(engine, tx, (&link, true), drift, now).await;
+        return adopt(engine, tx, (&link, Match::Email), drift, now).await;
     }
     import(tx, copy, &email, (drift.read_at, now)).await?;
     Ok(Found::Imported)
 }
 
-/// Links a customer to the row that its metadata names, or else the one that has its e-mail.
+/// The living row that a person has chosen for it.
+async fn chosen_row(tx: &DatabaseTransaction, stripe_id: &str) -> Result<Option<Uuid>, DbErr> {
+    let entry = unmatched::Entity::find_by_id(stripe_id).one(tx).await?;
+    let Some(id) = entry.and_then(|entry| entry.link_to) else {
+        return Ok(None);
+    };
+    Ok(customer::find_living(tx, id).await?.map(|row| row.id))
+}
+
+/// Links a customer to the row that a person or its metadata names, or else the one that has its e-mail.
 async fn adopt(
     engine: &Engine,
     tx: &DatabaseTransaction,
-    (link, by_email): (&stripe_link::Model, bool),
+    (link, by): (&stripe_link::Model, Match),
     drift: &Drift,
     now: DateTime<Utc>,
 ) -> Result<Found, write::Error> {
     let copy = &drift.copy;
+    let by_email = by == Match::Email;
     if link.stripe_id.as_ref() == Some(&copy.stripe_id) {
         // A push has linked it while we waited for the lock: start anew.
         return Err(write::Error::EmailTaken);
@@ -88,7 +113,7 @@ async fn adopt(
         return no_row(tx, copy, (reason, Some(link.customer_id)), now).await;
     }
     // A create in doubt looks for its own customer first, and then for one with the same e-mail.
-    let is_in_doubt = by_email && link.request_body.is_some();
+    let is_in_doubt = by != Match::Metadata && link.request_body.is_some();
     if is_in_doubt || !counts(link, drift.read_at, now) {
         put_aside(tx, link, now).await?;
         return Ok(Found::PutAside);
@@ -105,13 +130,16 @@ async fn adopt(
     }
     let mut adopted = link.clone().into_active_model();
     adopted.stripe_id = Set(Some(copy.stripe_id.clone()));
-    if !by_email {
+    if by == Match::Metadata {
         let in_doubt = Frozen::of(link).unwrap_or_default();
         adopted.pushed_rev = Set(copy.stamp.as_ref().map_or(0, |stamp| stamp.rev));
         adopted.base = Set(Some(base_of_ours(&in_doubt, copy)));
         // If a create was in doubt, this is what it made.
         adopted.end_request();
         adopted.attempts = Set(0);
+    }
+    if link.parked() == Some(parked::Reason::LinkReview) {
+        adopted.unpark();
     }
     if row.is_deleted() {
         // What our tombstone had left behind is deleted, or let go of, by the push that this asks for.
@@ -124,7 +152,7 @@ async fn adopt(
     let sight = Sight {
         copy,
         read_at: Some(drift.read_at),
-        must_stamp: by_email,
+        must_stamp: by != Match::Metadata,
     };
     observe(tx, &engine.policy, (&row, &link), sight, now).await?;
     Ok(Found::Linked)
@@ -165,6 +193,11 @@ async fn import(
     link.observed_at = Set(Some(read_at));
     link.store(tx, now).await?;
     unmatched::forget(tx, &copy.stripe_id).await?;
+    let detail = Detail {
+        result: Some("imported".to_owned()),
+        ..Detail::default()
+    };
+    timeline::note(tx, (row.id, Some(row.rev)), Step::Apply, detail, now).await?;
     Ok(())
 }
 
@@ -182,6 +215,7 @@ async fn no_row(
         known.reason == reason
             && known.customer_id == customer_id
             && known.email == copy.fields.email
+            && known.link_to.is_none()
     });
     if !is_known {
         let entry = unmatched::ActiveModel {
@@ -190,12 +224,17 @@ async fn no_row(
             email: Set(copy.fields.email.clone()),
             customer_id: Set(customer_id),
             created_at: Set(now),
+            dismissed_at: Set(None),
+            recheck_at: Set(None),
+            link_to: Set(None),
         };
         let latest = OnConflict::column(unmatched::Column::StripeId)
             .update_columns([
                 unmatched::Column::Reason,
                 unmatched::Column::Email,
                 unmatched::Column::CustomerId,
+                unmatched::Column::DismissedAt,
+                unmatched::Column::LinkTo,
             ])
             .to_owned();
         unmatched::Entity::insert(entry)

@@ -6,12 +6,13 @@ use entity::email::Email;
 use entity::fields::{Field, Fields};
 use entity::merge::{Clash, Owner};
 use entity::message::StripeCopy;
+use entity::timeline::{self, Detail, Step};
 use entity::{conflict, stripe_link, write};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ActiveModelTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
 
-use super::{Known, Merge, Verdict, is_parked_by_copy, judge};
+use super::{Known, Merge, Verdict, is_parked_by_copy, judge, parked_at};
 use crate::policy::Policy;
 
 /// What an observation led to; counted and shown in logs.
@@ -69,38 +70,77 @@ pub async fn observe(
         change.observed_at = Set(Some(read_at));
         change.recheck_at = Set(None);
     }
-    let observed = match verdict {
-        Verdict::Nothing => Observed::Nothing,
+    let detail = detail((row, link), &verdict);
+    let (observed, rev) = match verdict {
+        Verdict::Nothing => {
+            change.store(tx, now).await?;
+            return Ok(Observed::Nothing);
+        }
         Verdict::Settle => {
             settle(&mut change, link, row.rev);
-            Observed::Agreed
+            (Observed::Agreed, row.rev)
         }
         Verdict::Detach => {
             change.detached_at = Set(Some(now));
             settle(&mut change, link, row.rev);
-            Observed::Deleted
+            (Observed::Deleted, row.rev)
         }
         Verdict::Bury => {
             let buried = write::bury(tx, row, now).await?;
             settle(&mut change, link, buried.rev);
-            Observed::Deleted
+            (Observed::Deleted, buried.rev)
         }
         Verdict::Park(park) => {
-            change.park(park.at(row.rev), now);
-            Observed::Parked
+            change.park(parked_at(park, row.rev, sight.copy), now);
+            (Observed::Parked, row.rev)
         }
         Verdict::Merge(merge) => {
             let rev = take(tx, (row, &open), &merge, now).await?;
-            note(&mut change, link, (&merge, rev), now);
+            note(&mut change, link, (&merge, rev, sight.copy), now);
             match merge.park {
-                Some(_) => Observed::Parked,
-                None if rev > row.rev => Observed::Taken,
-                None => Observed::Agreed,
+                Some(_) => (Observed::Parked, rev),
+                None if rev > row.rev => (Observed::Taken, rev),
+                None => (Observed::Agreed, rev),
             }
         }
     };
     change.store(tx, now).await?;
+    let detail = Detail {
+        result: Some(observed.as_str().to_owned()),
+        ..detail
+    };
+    timeline::note(tx, (row.id, Some(rev)), Step::Apply, detail, now).await?;
     Ok(observed)
+}
+
+impl Observed {
+    /// The word for it in metrics and timelines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Taken => "taken",
+            Self::Agreed => "agreed",
+            Self::Deleted => "deleted",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+/// What the timeline tells of a verdict: the fields of the row that change, or else those that are agreed on anew.
+fn detail((row, link): (&customer::Model, &stripe_link::Model), verdict: &Verdict) -> Detail {
+    let mut detail = Detail::default();
+    match verdict {
+        Verdict::Park(reason) => detail.reason = Some(reason.as_str().to_owned()),
+        Verdict::Merge(merge) => {
+            detail.reason = merge.park.map(|reason| reason.as_str().to_owned());
+            detail.fields = row.fields().differing(&merge.row);
+            if detail.fields.is_empty() {
+                detail.fields = link.base_or_empty().differing(&merge.base);
+            }
+        }
+        Verdict::Nothing | Verdict::Settle | Verdict::Detach | Verdict::Bury => {}
+    }
+    detail
 }
 
 /// Nothing is left to do about a customer that is gone.
@@ -122,7 +162,7 @@ async fn take(
     now: DateTime<Utc>,
 ) -> Result<i64, write::Error> {
     update_conflicts(tx, open, merge, now).await?;
-    record_clashes(tx, (row.id, open), &merge.clashes, now).await?;
+    record_clashes(tx, (row, open), &merge.clashes, now).await?;
     if merge.row == row.fields() {
         return Ok(row.rev);
     }
@@ -136,7 +176,7 @@ async fn take(
 fn note(
     change: &mut stripe_link::ActiveModel,
     link: &stripe_link::Model,
-    (merge, rev): (&Merge, i64),
+    (merge, rev, copy): (&Merge, i64, &StripeCopy),
     now: DateTime<Utc>,
 ) {
     change.base = Set(Some(merge.base.clone()));
@@ -146,7 +186,7 @@ fn note(
         change.attempts = Set(0);
     }
     match merge.park {
-        Some(park) => change.park(park.at(rev), now),
+        Some(park) => change.park(parked_at(park, rev, copy), now),
         None if link.parked_reason.is_some() && (merge.is_settled || is_parked_by_copy(link)) => {
             change.unpark();
         }
@@ -207,6 +247,9 @@ async fn update_conflicts(
         };
         let mut latest = known.clone().into_active_model();
         if let Some(clash) = clash {
+            if known.database_value != clash.database || known.stripe_value != clash.stripe {
+                latest.dismissed_at = Set(None);
+            }
             latest.database_value = Set(clash.database.clone());
             latest.stripe_value = Set(clash.stripe.clone());
         }
@@ -236,7 +279,7 @@ fn winner(clash: &Clash) -> conflict::Winner {
 /// Records the clashes that no open conflict stands for.
 async fn record_clashes(
     tx: &DatabaseTransaction,
-    (customer_id, open): (Uuid, &[conflict::Model]),
+    (row, open): (&customer::Model, &[conflict::Model]),
     clashes: &[Clash],
     now: DateTime<Utc>,
 ) -> Result<(), DbErr> {
@@ -248,7 +291,8 @@ async fn record_clashes(
         let winner = winner(clash);
         let record = conflict::ActiveModel {
             id: Set(Uuid::now_v7()),
-            customer_id: Set(customer_id),
+            customer_id: Set(row.id),
+            rev: Set(Some(row.rev)),
             field: Set(field.to_owned()),
             base: Set(clash.base.clone()),
             database_value: Set(clash.database.clone()),
@@ -256,6 +300,7 @@ async fn record_clashes(
             winner: Set(winner),
             created_at: Set(now),
             resolved_at: Set((winner != conflict::Winner::Open).then_some(now)),
+            ..Default::default()
         };
         conflict::Entity::insert(record)
             .exec_without_returning(tx)

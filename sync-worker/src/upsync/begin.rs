@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use entity::fields::{Field, Fields, Stamp};
 use entity::stripe_link::Parked;
+use entity::timeline::{self, Detail, Step};
 use entity::{customer, stripe_link};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
@@ -31,6 +32,10 @@ pub struct Push {
     pub in_doubt: Option<String>,
     /// A create is in doubt under another key than this one's: it may have been made since then.
     pub look_since: Option<DateTime<Utc>>,
+    /// The how many-th in a row.
+    pub attempt: i32,
+    /// The timeline tells of it.
+    pub is_told: bool,
     pub request: Request,
 }
 
@@ -159,6 +164,7 @@ fn give_up(
         ),
         rev: row.rev,
         request_id: None,
+        stripe_value: None,
     };
     given_up.park(parked, now);
     given_up
@@ -202,6 +208,18 @@ async fn record(
         begun.unpark();
     }
     begun.store(tx, now).await?;
+    let attempt = link.attempts.saturating_add(1);
+    // A request that Stripe was too busy for is the same attempt again.
+    let is_told = timeline::is_noted(attempt) && !(is_retry && link.attempts == 0);
+    if is_told {
+        let detail = Detail {
+            kind: Some(request.kind().to_owned()),
+            fields: request.sent_fields().to_vec(),
+            attempt: Some(attempt),
+            ..Detail::default()
+        };
+        timeline::note(tx, (row.id, Some(row.rev)), Step::Push, detail, now).await?;
+    }
     Ok(Push {
         customer_id: row.id,
         token,
@@ -210,6 +228,8 @@ async fn record(
         fields: row.fields(),
         in_doubt: link.request_body.clone(),
         look_since,
+        attempt,
+        is_told,
         request,
     })
 }
@@ -281,6 +301,16 @@ fn request(
 }
 
 impl Request {
+    /// The word for it in timelines.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Update { .. } => "update",
+            Self::Delete { .. } => "delete",
+            Self::Detach { .. } => "detach",
+        }
+    }
+
     /// The fields of an update.
     pub fn sent_fields(&self) -> &[Field] {
         match self {

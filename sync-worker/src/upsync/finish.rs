@@ -3,7 +3,9 @@
 
 use chrono::{DateTime, Utc};
 use entity::message::StripeCopy;
+use entity::parked::Reason;
 use entity::stripe_link::{self, Parked};
+use entity::timeline::{self, Detail, Step};
 use entity::{customer, unmatched, write};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
@@ -38,6 +40,8 @@ pub async fn finish(engine: &Engine, push: &Push, sent: Sent) -> Result<Pushed, 
     let Some(row) = customer::lock(&tx, push.customer_id).await? else {
         return Ok(Pushed::Superseded);
     };
+    let request_id = sent.request_id();
+    let failure = sent.failure();
     let pushed = match sent {
         Sent::Failed(operation, failure) => {
             failed::record(engine, (&tx, &link, now), push, (operation, &failure)).await?
@@ -57,6 +61,7 @@ pub async fn finish(engine: &Engine, push: &Push, sent: Sent) -> Result<Pushed, 
             Pushed::Done
         }
     };
+    tell(&tx, push, pushed, (failure, request_id), now).await?;
     let pushed = look_again(&tx, push, pushed, now).await?;
     tx.commit().await?;
     Ok(pushed)
@@ -93,6 +98,39 @@ async fn look_again(
         asking.store(tx, now).await?;
     }
     Ok(Pushed::Again)
+}
+
+/// Tells the timeline what came of a push, in codes. Of a failure that is tried again only as often as of its pushes.
+async fn tell(
+    tx: &DatabaseTransaction,
+    push: &Push,
+    pushed: Pushed,
+    (failure, request_id): (Option<String>, Option<String>),
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    if pushed == Pushed::Later && !push.is_told {
+        return Ok(());
+    }
+    let mut reason = failure;
+    if pushed == Pushed::Parked {
+        reason = locked_again(tx, push).await?.parked_reason;
+    }
+    let detail = Detail {
+        kind: Some(push.request.kind().to_owned()),
+        result: Some(pushed.as_str().to_owned()),
+        reason,
+        request_id,
+        attempt: Some(push.attempt),
+        ..Detail::default()
+    };
+    timeline::note(
+        tx,
+        (push.customer_id, Some(push.rev)),
+        Step::Outcome,
+        detail,
+        now,
+    )
+    .await
 }
 
 /// The push came to nothing but a look at the customer, which is judged like any other copy.
@@ -187,12 +225,13 @@ async fn review(
     parked.end_request();
     parked.park(
         Parked {
-            reason: "link_review".to_owned(),
+            reason: Reason::LinkReview.as_str().to_owned(),
             detail: format!(
                 "{stripe_id} has the same e-mail; decide whether the two are one customer"
             ),
             rev: push.rev,
             request_id: None,
+            stripe_value: None,
         },
         now,
     );
@@ -203,6 +242,7 @@ async fn review(
         email: Set(push.fields.email.clone()),
         customer_id: Set(Some(push.customer_id)),
         created_at: Set(now),
+        ..Default::default()
     };
     unmatched::Entity::insert(entry)
         .on_conflict(

@@ -172,6 +172,8 @@ mod tests {
             parked_rev: None,
             parked_request_id: None,
             parked_at: None,
+            parked_stripe_value: None,
+            parked_dismissed_at: None,
             detached_at: None,
             created_at: at(0),
             updated_at: at(0),

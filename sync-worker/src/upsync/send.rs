@@ -52,6 +52,35 @@ pub enum Acked {
     NothingThere,
 }
 
+impl Sent {
+    /// Stripe's id of the request that decided.
+    pub(super) fn request_id(&self) -> Option<String> {
+        match self {
+            Self::Acked(Acked::Created(reply) | Acked::Updated(reply)) => reply.request_id.clone(),
+            Self::Failed(_, failure) => failure.request_id.clone(),
+            _ => None,
+        }
+    }
+
+    /// How it failed, in a code: Stripe's own, or the status, or what became of the request.
+    pub(super) fn failure(&self) -> Option<String> {
+        let Self::Failed(_, failure) = self else {
+            return None;
+        };
+        let status = failure.status.map(|status| format!("http_{status}"));
+        let kind = match failure.kind {
+            FailureKind::Unsendable => "unsendable",
+            FailureKind::NotSent => "not_sent",
+            FailureKind::Unknown => "no_answer",
+            FailureKind::TimedOut => "timed_out",
+            FailureKind::Unparsed => "unreadable_answer",
+            FailureKind::Answered => "refused",
+        };
+        let code = failure.code.clone().or(status);
+        Some(code.unwrap_or_else(|| kind.to_owned()))
+    }
+}
+
 /// Sends what was begun; ends within [`PUSH_LIMIT`], as unknown if need be.
 pub async fn send(engine: &Engine, push: &Push) -> Result<Sent, DbErr> {
     let operation = push.request.operation();

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use entity::parked::Reason;
 use entity::stripe_link::{self, Parked};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
@@ -84,7 +85,7 @@ pub(super) async fn record(
         // `send` has asked for the customer already, and Stripe knows nothing of it.
         Action::Gone | Action::AlreadyGone => {
             ended.end_request();
-            (lane::REST, Some("unknown_in_stripe"))
+            (lane::REST, Some(Reason::UnknownInStripe.as_str()))
         }
     };
     let pushed = match parked.filter(|_| !is_lanes) {
@@ -145,5 +146,6 @@ fn parked(reason: &'static str, push: &Push, failure: &Failure) -> Parked {
         detail,
         rev: push.rev,
         request_id: failure.request_id.clone(),
+        stripe_value: None,
     }
 }

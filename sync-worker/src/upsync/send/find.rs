@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use entity::email::Email;
 use entity::fields::Fields;
 use entity::message::StripeCopy;
-use entity::{customer, stripe_link};
+use entity::{customer, stripe_link, unmatched};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use crate::engine::Engine;
@@ -139,7 +139,9 @@ pub(super) async fn free_with_same_email(
             .one(&engine.db)
             .await?
             .is_some();
-        if !names_a_row && !is_linked {
+        // A person has said that this one is somebody else.
+        let is_other = unmatched::is_dismissed(&engine.db, &copy.stripe_id).await?;
+        if !names_a_row && !is_linked && !is_other {
             free.push(copy);
         }
     }

@@ -27,6 +27,19 @@ async fn refused(world: &World) -> Option<String> {
     state.await.unwrap().refused
 }
 
+/// So many customers are parked for it, which is all that was written.
+async fn assert_only_parked(world: &World, count: usize) {
+    let written = world.writes().await;
+    assert!(!written.iter().any(|table| table == "customer"));
+    assert_eq!(written.len(), 2 * count, "{written:?}");
+    let mut parked = 0;
+    for row in world.rows().await {
+        let reason = world.parked(row.id).await;
+        parked += usize::from(reason.as_deref() == Some("deletion_refused"));
+    }
+    assert_eq!(parked, count);
+}
+
 /// A5: lists leave out customers of a test clock.
 #[tokio::test]
 async fn a_customer_that_the_list_leaves_out_and_that_is_alive_stays() {
@@ -75,8 +88,14 @@ async fn more_deletions_than_the_cap_are_refused_as_a_whole() {
         let error = world.try_pass().await.unwrap_err().to_string();
         assert!(error.contains("MAX_DELETES"), "{error}");
         assert_eq!(refused(&world).await, Some(error));
-        assert!(world.writes().await.is_empty());
+        assert_only_parked(&world, deletions).await;
         assert_eq!(world.rows().await.len(), customers);
+
+        // What is known to be deleted is neither read nor written again.
+        world.forget_requests();
+        world.try_pass().await.unwrap_err();
+        assert!(world.writes().await.is_empty());
+        assert!(world.reads().iter().all(|read| !read.contains("cus_")));
     }
 }
 
@@ -109,7 +128,7 @@ async fn a_list_with_nothing_in_it_deletes_nobody() {
     world.watch_writes().await;
     let error = world.try_pass().await.unwrap_err().to_string();
     assert!(error.contains("lists no customer at all"), "{error}");
-    assert!(world.writes().await.is_empty());
+    assert_only_parked(&world, 3).await;
     assert_eq!(world.rows().await.len(), 3);
 }
 

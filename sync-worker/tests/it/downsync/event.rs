@@ -74,7 +74,10 @@ async fn many_events_of_one_customer_cost_one_read_and_one_write() {
     world.watch_writes().await;
     let worked = world.events().await;
     assert_eq!((worked.events, worked.reads, worked.drifts), (20, 1, 1));
-    assert_eq!(world.writes().await, ["customer", "stripe_link"]);
+    assert_eq!(
+        world.writes().await,
+        ["customer", "stripe_link", "timeline", "timeline"]
+    );
     assert_eq!(world.row(row.id).await.name.as_deref(), Some("name 19"));
 }
 

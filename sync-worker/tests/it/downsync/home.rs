@@ -35,7 +35,11 @@ async fn an_edit_in_stripe_is_one_write_here_and_no_call() {
         let stripe_id = world.stripe_id(row.id).await;
         world.stripe_edits(&stripe_id, &[("name", "B"), ("phone", "1")]);
         scan(&world, way).await;
-        assert_eq!(world.writes().await, ["customer", "stripe_link"], "{way:?}");
+        assert_eq!(
+            world.writes().await,
+            ["customer", "stripe_link", "timeline", "timeline"],
+            "{way:?}"
+        );
         let row = world.row(row.id).await;
         assert_eq!((row.name.as_deref(), row.rev), (Some("B"), 2));
         world.assert_in_step(row.id).await;

@@ -17,7 +17,14 @@ use super::World;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The tables that nothing may be written to while nothing happens.
-const WATCHED: [&str; 5] = ["customer", "stripe_link", "conflict", "unmatched", "outbox"];
+const WATCHED: [&str; 6] = [
+    "customer",
+    "stripe_link",
+    "conflict",
+    "unmatched",
+    "outbox",
+    "timeline",
+];
 
 impl World {
     pub(crate) async fn now(&self) -> DateTime<Utc> {
