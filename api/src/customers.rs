@@ -7,6 +7,7 @@ mod patch;
 mod representation;
 mod resource;
 mod sync;
+mod timeline;
 mod write;
 
 use platform::clock::Clock;
@@ -18,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::database::patiently;
 use crate::problem::Problem;
 use entity::customer;
-use key::Key;
+pub(crate) use key::Key;
 pub(crate) use original::Original;
+pub(crate) use representation::Json;
 pub(crate) use resource::Resource;
 
 /// What every operation works with.
@@ -35,7 +37,7 @@ pub(crate) struct Customers {
 
 impl Customers {
     /// The living customer that a path or a body names.
-    async fn find(&self, key: &Key) -> Result<customer::Model, Problem> {
+    pub(crate) async fn find(&self, key: &Key) -> Result<customer::Model, Problem> {
         patiently(|| key.find(&self.db))
             .await?
             .ok_or_else(Problem::no_such_customer)
@@ -44,9 +46,12 @@ impl Customers {
 
 #[derive(Tags)]
 #[oai(rename_all = "lowercase")]
-enum Tag {
+pub(crate) enum Tag {
     /// The resource API: customers by id or e-mail, with revisions, paging and the state of their sync.
     Customers,
     /// The three original calls, by e-mail, as they always were. They answer with and without the last slash.
     Original,
+    /// What waits for a person: parked customers, conflicts, Stripe customers without a customer here, and deletions that
+    /// were refused. Each with its reason, the next step, and the decisions that can be taken.
+    Attention,
 }

@@ -1,6 +1,7 @@
 //! HTTP request → transaction: the customer row and its outbox row, committed before the answer. It needs a database
 //! and nothing else; broker, Stripe and workers may be down.
 
+mod attention;
 mod auth;
 mod body;
 mod config;
@@ -34,6 +35,7 @@ pub use config::Config;
 pub use idempotency::{KEPT, prune_once};
 pub use webhook::WebhookSecrets;
 
+use attention::{Conflicts, Deletions, Parked, Unmatched};
 use auth::Gate;
 use customers::{Customers, Original, Resource};
 use openapi::Slashed;
@@ -133,6 +135,22 @@ fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Res
     Observed::new(gate, routes)
 }
 
-fn api(customers: Customers) -> (Resource, Slashed<Original>) {
-    (Resource(customers.clone()), Slashed(Original(customers)))
+fn api(customers: Customers) -> Api {
+    (
+        Resource(customers.clone()),
+        Parked(customers.clone()),
+        Conflicts(customers.clone()),
+        Unmatched(customers.clone()),
+        Deletions(customers.clone()),
+        Slashed(Original(customers)),
+    )
 }
+
+type Api = (
+    Resource,
+    Parked,
+    Conflicts,
+    Unmatched,
+    Deletions,
+    Slashed<Original>,
+);

@@ -27,7 +27,7 @@ pub(crate) fn service<A: OpenApi>(api: A) -> OpenApiService<A, ()> {
 /// value would put its members into the order of the alphabet.
 pub(crate) fn document<A: OpenApi>(service: &OpenApiService<A, ()>) -> String {
     let mut spec = service.spec();
-    for schema in ["NewCustomer", "CustomerPatch"] {
+    for schema in ["NewCustomer", "CustomerPatch", "Resolution", "Linking"] {
         let open = format!("\"{schema}\": {{\n        \"type\": \"object\",");
         let closed = format!("{open}\n        \"additionalProperties\": false,");
         spec = spec.replace(&open, &closed);

@@ -31,6 +31,14 @@ pub(crate) enum Code {
     NotFound,
     /// Another customer has this e-mail.
     EmailTaken,
+    /// It was decided before, for the other side.
+    AlreadyDecided,
+    /// The value that the decision is about is not the present one any more.
+    Outdated,
+    /// Not with this one; `detail` says what is possible.
+    NotPossible,
+    /// The customer is linked to a Stripe customer already.
+    AlreadyLinked,
     /// The Idempotency-Key came with another request before.
     IdempotencyKeyReused,
     /// The customer is not, or no longer, in the state that If-Match names.
@@ -61,7 +69,11 @@ impl Code {
                 StatusCode::BAD_REQUEST
             }
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::EmailTaken => StatusCode::CONFLICT,
+            Self::EmailTaken
+            | Self::AlreadyDecided
+            | Self::Outdated
+            | Self::NotPossible
+            | Self::AlreadyLinked => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::database;
 use crate::problem::Problem;
 
-pub(super) enum Key {
+pub(crate) enum Key {
     Id(Uuid),
     Email(Email),
 }
@@ -18,7 +18,7 @@ const LOOK_UPS: usize = 5;
 
 impl Key {
     /// No e-mail is a UUID, so the two can't be confused.
-    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
         if let Ok(id) = Uuid::parse_str(text) {
             return Ok(Self::Id(id));
         }
@@ -28,7 +28,7 @@ impl Key {
     }
 
     /// The living customer.
-    pub(super) async fn find(&self, db: &impl ConnectionTrait) -> Result<Option<Model>, DbErr> {
+    pub(crate) async fn find(&self, db: &impl ConnectionTrait) -> Result<Option<Model>, DbErr> {
         match self {
             Self::Id(id) => customer::find_living(db, *id).await,
             Self::Email(email) => customer::find_living_by_email_key(db, email.key()).await,
@@ -37,7 +37,7 @@ impl Key {
 
     /// The living customer, locked until the transaction ends. Rows are locked by id only, and what the key says is
     /// checked again under the lock, because the row may have changed before it was ours.
-    pub(super) async fn lock(&self, tx: &DatabaseTransaction) -> Result<Model, Problem> {
+    pub(crate) async fn lock(&self, tx: &DatabaseTransaction) -> Result<Model, Problem> {
         for _ in 0..LOOK_UPS {
             let found = match self {
                 Self::Id(id) => Some(*id),

@@ -75,7 +75,7 @@ impl Example for Customer {
 }
 
 /// A body that is text already, with the schema of a `T`.
-pub(super) struct Json<T>(String, PhantomData<fn() -> T>);
+pub(crate) struct Json<T>(String, PhantomData<fn() -> T>);
 
 impl<T> Json<T> {
     pub(super) fn text(text: String) -> Self {
@@ -84,7 +84,7 @@ impl<T> Json<T> {
 }
 
 impl<T: Serialize> Json<T> {
-    pub(super) fn of(value: &T) -> Self {
+    pub(crate) fn of(value: &T) -> Self {
         Self::text(serde_json::to_string(value).expect("texts, numbers and times are JSON"))
     }
 }

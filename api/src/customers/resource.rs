@@ -9,6 +9,7 @@ use super::list::{Asked, DEFAULT_LIMIT, Listed};
 use super::patch::{CustomerPatch, NewCustomer};
 use super::representation::{Created, Deleted, Found, Updated, created};
 use super::sync::{State, wait};
+use super::timeline::Told;
 use super::{Customers, Tag};
 use crate::auth::Caller;
 use crate::body::JsonBody;
@@ -182,6 +183,34 @@ impl Resource {
     ) -> Result<State, Refusal<Looking>> {
         let longest = wait(longest.as_deref())?;
         Ok(self.0.sync(&Key::parse(&key)?, longest).await?)
+    }
+
+    /// See what happened to a customer
+    ///
+    /// Every step on the way to Stripe and back, with its time, the newest last: pass `next_cursor` as `cursor` to get what
+    /// came later. A deleted customer still has its story, by its id. It is kept for 30 days.
+    #[oai(
+        path = "/:key/timeline",
+        method = "get",
+        operation_id = "readCustomerTimeline"
+    )]
+    async fn timeline(
+        &self,
+        _caller: Caller,
+        /// The id, or the e-mail in upper or lower case.
+        key: Path<String>,
+        /// How many at most.
+        #[oai(
+            default = "default_limit",
+            validator(minimum(value = "1"), maximum(value = "100"))
+        )]
+        limit: Query<u32>,
+        /// The `next_cursor` of the page before.
+        #[oai(validator(max_length = 64))]
+        cursor: Query<Option<String>>,
+    ) -> Result<Told, Refusal<Looking>> {
+        let key = Key::parse(&key)?;
+        Ok(self.0.timeline(&key, limit.0, cursor.as_deref()).await?)
     }
 }
 

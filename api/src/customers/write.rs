@@ -174,7 +174,7 @@ impl Customers {
     }
 
     /// In whole microseconds, which is what the database keeps: the answer to a write is what a read will show.
-    fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         self.clock.now().trunc_subsecs(6)
     }
 }

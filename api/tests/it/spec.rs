@@ -59,9 +59,9 @@ fn every_operation_is_described_tagged_locked_and_lists_its_answers() {
             }
         }
     }
-    assert_eq!(operations, 9);
+    assert_eq!(operations, 26);
     let schemas = &spec["components"]["schemas"];
-    for name in ["NewCustomer", "CustomerPatch"] {
+    for name in ["NewCustomer", "CustomerPatch", "Resolution", "Linking"] {
         assert_eq!(schemas[name]["additionalProperties"], false, "{name}");
     }
     for (name, schema) in schemas.as_object().unwrap() {
