@@ -6,9 +6,9 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::SimpleExpr;
 use sea_orm::{
     ActiveValue::Set, Condition, DatabaseTransaction, FromJsonQueryResult, QueryOrder, QuerySelect,
-    QueryTrait,
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,8 +136,8 @@ pub struct Entry {
     pub detail: Detail,
 }
 
-/// Where an entry stands in its customer's story: at equal times a commit goes before its publishing, and that
-/// before all else.
+/// Where an entry stands in its customer's story: at equal times a commit goes before its publishing, and a drift before
+/// what is done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub at: DateTime<Utc>,
@@ -148,7 +148,8 @@ pub struct Place {
 
 const COMMIT: u8 = 0;
 const PUBLISH: u8 = 1;
-const OTHER: u8 = 2;
+const DRIFT: u8 = 2;
+const OTHER: u8 = 3;
 
 /// The first `limit` entries behind a place, oldest first.
 pub async fn page(
@@ -176,17 +177,13 @@ pub async fn page(
     for (rank, time, number) in [
         (COMMIT, Column::CommittedAt, Column::Rev),
         (PUBLISH, Column::At, Column::Rev),
+        (DRIFT, Column::At, Column::Id),
         (OTHER, Column::At, Column::Id),
     ] {
         let rows = of_customer
             .clone()
             .filter(after(time, number, rank, behind))
-            .apply_if((rank == OTHER).then_some(()), |query, ()| {
-                query.filter(Column::Step.ne(Step::Publish))
-            })
-            .apply_if((rank != OTHER).then_some(()), |query, ()| {
-                query.filter(Column::Step.eq(Step::Publish))
-            })
+            .filter(of_rank(rank))
             .order_by_asc(time)
             .order_by_asc(number)
             .limit(limit)
@@ -198,6 +195,15 @@ pub async fn page(
     entries.dedup_by_key(|entry| entry.place);
     entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(entries)
+}
+
+/// The steps of a rank.
+fn of_rank(rank: u8) -> SimpleExpr {
+    match rank {
+        COMMIT | PUBLISH => Column::Step.eq(Step::Publish),
+        DRIFT => Column::Step.eq(Step::Drift),
+        _ => Column::Step.is_not_in([Step::Publish, Step::Drift]),
+    }
 }
 
 /// What comes behind a place, among the entries of one rank.
@@ -239,7 +245,7 @@ fn entry(row: Model, rank: u8) -> Option<Entry> {
         COMMIT => (Step::Commit, row.committed_at?),
         _ => (row.step, row.at),
     };
-    let number = if rank == OTHER { row.id } else { row.rev? };
+    let number = if rank >= DRIFT { row.id } else { row.rev? };
     Some(Entry {
         place: Place { at, rank, number },
         step,

@@ -184,7 +184,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_cursor_names_its_place_and_no_text_panics(
-            micros in 0..253_402_300_799_000_000_i64, rank in 0..3_u8, number: i64, text in ".{0,40}",
+            micros in 0..253_402_300_799_000_000_i64, rank in 0..4_u8, number: i64, text in ".{0,40}",
         ) {
             let at = DateTime::from_timestamp_micros(micros).unwrap();
             let place = Place { at, rank, number };

@@ -5,6 +5,7 @@
     reason = "a test that finds something missing is to fail there"
 )]
 
+mod attention;
 mod auth;
 mod client;
 mod concurrency;
@@ -20,4 +21,5 @@ mod resource;
 mod server;
 mod spec;
 mod sync;
+mod timeline;
 mod webhook;

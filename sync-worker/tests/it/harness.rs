@@ -1,6 +1,7 @@
 //! customer-sync without its processes: a database, a sandbox and an engine, and every step as a verb
 //! that a test calls when it wants it to happen.
 
+mod decide;
 pub(crate) mod look;
 mod write;
 

@@ -135,7 +135,11 @@ fn tell_lane(
 
 fn parked(reason: &'static str, push: &Push, failure: &Failure) -> Parked {
     // Stripe names the value at fault better than we can: `email_invalid` rather than `rejected`.
-    let reason = failure.code.as_deref().unwrap_or(reason);
+    let reason = match failure.code.as_deref() {
+        // For a customer that is not there ours says more than Stripe's `resource_missing`.
+        Some(code) if reason != Reason::UnknownInStripe.as_str() => code,
+        _ => reason,
+    };
     let detail = if failure.message.is_empty() {
         failure.to_string()
     } else {
