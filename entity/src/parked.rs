@@ -17,6 +17,8 @@ pub enum Reason {
     LinkReview,
     /// The account has no customer by the id that the row is linked to.
     UnknownInStripe,
+    /// A process has ended each time that it handled the customer.
+    Unfinished,
     /// The values make no request that could be sent.
     Unsendable,
     /// Stripe refused the values. Stored is Stripe's own code where it has one, such as `email_invalid`.
@@ -24,7 +26,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DeletedInStripe,
         Self::DeletionRefused,
         Self::EmailRemovedInStripe,
@@ -32,6 +34,7 @@ impl Reason {
         Self::EmailTaken,
         Self::LinkReview,
         Self::UnknownInStripe,
+        Self::Unfinished,
         Self::Unsendable,
         Self::Rejected,
     ];
@@ -46,6 +49,7 @@ impl Reason {
             Self::EmailTaken => "email_taken",
             Self::LinkReview => "link_review",
             Self::UnknownInStripe => "unknown_in_stripe",
+            Self::Unfinished => "unfinished",
             Self::Unsendable => "unsendable",
             Self::Rejected => "rejected",
         }
@@ -69,6 +73,7 @@ impl Reason {
             Self::DeletedInStripe
             | Self::LinkReview
             | Self::UnknownInStripe
+            | Self::Unfinished
             | Self::Unsendable
             | Self::Rejected => false,
         }
@@ -102,6 +107,9 @@ impl Reason {
             Self::UnknownInStripe => {
                 "Make sure that the key is for the account and mode that hold this customer, then retry; or \
                  resolve it with side database to create the customer in Stripe anew."
+            }
+            Self::Unfinished => {
+                "Retry it once, and tell the maintainers what the worker's log says if it is parked again."
             }
             Self::Unsendable => {
                 "Correct the customer's values here, or resolve it with side stripe to take back the values that \

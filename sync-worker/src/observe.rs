@@ -58,9 +58,11 @@ fn what_happened(reason: Reason) -> &'static str {
             "the e-mail in Stripe is not one that a customer here can have"
         }
         Reason::EmailTaken => "another customer here has the e-mail that this one has in Stripe",
-        Reason::LinkReview | Reason::UnknownInStripe | Reason::Unsendable | Reason::Rejected => {
-            "Stripe did not take the customer"
-        }
+        Reason::LinkReview
+        | Reason::UnknownInStripe
+        | Reason::Unfinished
+        | Reason::Unsendable
+        | Reason::Rejected => "Stripe did not take the customer",
     }
 }
 

@@ -130,7 +130,7 @@ async fn make_room(
                 .exec(tx)
                 .await?;
         }
-        Reason::Unsendable | Reason::Rejected => {}
+        Reason::Unfinished | Reason::Unsendable | Reason::Rejected => {}
     }
     Ok(())
 }
@@ -181,7 +181,7 @@ async fn take_stripes(
         Reason::UnknownInStripe => Err(Refused::NotPossible(
             "Stripe has no such customer, so there is nothing to take",
         )),
-        Reason::Unsendable | Reason::Rejected => {
+        Reason::Unfinished | Reason::Unsendable | Reason::Rejected => {
             let Some(base) = known.base.clone().filter(|_| known.stripe_id.is_some()) else {
                 return Err(Refused::NotPossible(
                     "the customer is not in Stripe yet, so there is nothing to take; correct its values here",
