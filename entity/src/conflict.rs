@@ -92,3 +92,40 @@ pub async fn open_of(db: &impl ConnectionTrait, customer_id: Uuid) -> Result<Vec
         .all(db)
         .await
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use sea_orm::Iterable;
+
+    use super::*;
+
+    #[test]
+    fn every_state_has_a_sentence_of_what_can_be_done() {
+        let times = [None, Some(DateTime::<Utc>::UNIX_EPOCH)];
+        for winner in Winner::iter() {
+            for (decided_at, dismissed_at) in times.iter().flat_map(|a| times.map(|b| (*a, b))) {
+                let conflict = Model {
+                    id: Uuid::nil(),
+                    customer_id: Uuid::nil(),
+                    field: "name".to_owned(),
+                    base: None,
+                    database_value: None,
+                    stripe_value: None,
+                    winner,
+                    rev: None,
+                    created_at: DateTime::UNIX_EPOCH,
+                    resolved_at: times[usize::from(winner != Winner::Open)],
+                    decided_at,
+                    dismissed_at,
+                };
+                let is_open = winner == Winner::Open && dismissed_at.is_none();
+                assert_eq!(conflict.state() == State::Open, is_open);
+                let text = conflict.next_step();
+                assert!(text.ends_with('.') && !text.contains(". "), "{text}");
+                let can_choose = decided_at.is_none() || winner == Winner::Open;
+                assert_eq!(text.contains("esolve it with"), can_choose, "{text}");
+            }
+        }
+    }
+}

@@ -144,6 +144,7 @@ impl Deletions {
 async fn held(db: &impl ConnectionTrait) -> Result<i64, DbErr> {
     let count = Entity::find()
         .filter(Column::ParkedReason.eq(Reason::DeletionRefused.as_str()))
+        .filter(Column::ParkedDismissedAt.is_null())
         .count(db)
         .await?;
     Ok(i64::try_from(count).unwrap_or(i64::MAX))

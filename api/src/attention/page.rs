@@ -65,10 +65,8 @@ impl Position {
         key: impl ColumnTrait,
         value: impl Into<Value>,
     ) -> SimpleExpr {
-        let place = Expr::tuple([
-            time.as_column_ref().into_expr(),
-            key.as_column_ref().into_expr(),
-        ]);
+        let place = [time.as_column_ref(), key.as_column_ref()].map(Expr::col);
+        let place = Expr::tuple(place);
         place.lt(Expr::tuple([Expr::value(self.at), Expr::value(value)]))
     }
 }
@@ -87,16 +85,6 @@ pub(super) fn cut<T>(
         .filter(|_| more)
         .map(|last| position(last).to_text());
     (rows, next)
-}
-
-trait IntoExpr {
-    fn into_expr(self) -> SimpleExpr;
-}
-
-impl<C: sea_orm::sea_query::IntoColumnRef> IntoExpr for C {
-    fn into_expr(self) -> SimpleExpr {
-        Expr::col(self)
-    }
 }
 
 #[cfg(test)]

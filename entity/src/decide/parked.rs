@@ -216,12 +216,13 @@ pub(super) async fn take(
     Ok(write::update(tx, row, (&email, &fields), now, traceparent).await?)
 }
 
-/// Accepts the deletions in Stripe that were refused for being too many. Each customer is read once more, and
+/// Accepts the deletions in Stripe that were refused for being too many, but for those that were dismissed. Each customer is read once more, and
 /// what Stripe says then is done. Returns how many there are.
 pub async fn accept_deletions(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<u64, DbErr> {
     let accepted = stripe_link::Entity::update_many()
         .col_expr(stripe_link::Column::RecheckAt, Expr::value(now))
         .filter(stripe_link::Column::ParkedReason.eq(Reason::DeletionRefused.as_str()))
+        .filter(stripe_link::Column::ParkedDismissedAt.is_null())
         .exec(db)
         .await?;
     Ok(accepted.rows_affected)

@@ -109,20 +109,19 @@ async fn dismissed_deletions_refuse_no_further_pass() {
         world.dismiss_parked(row.id).await.unwrap();
     }
     world.pass().await;
+    assert_eq!(world.accept_deletions().await, 0);
     assert_eq!(world.rows().await.len(), 6);
 }
 
-/// A7: the list was wrong, and a good one shows them alive.
+/// A3, A7: an edit finds the deletion by itself, and a deletion here is one that both sides have.
 #[tokio::test]
-async fn a_customer_that_is_seen_again_is_held_back_no_more() {
+async fn a_customer_held_back_that_is_edited_or_deleted_here_goes_its_own_way() {
     let database = platform::test_support::sqlite().await;
     let (world, rows) = Box::pin(refused(database)).await;
-    // An edit here finds the deletion by itself.
     world.update(rows[0].id, &[("name", "edited")]).await;
     world.push(rows[0].id).await;
     let reason = world.parked(rows[0].id).await;
     assert_eq!(reason.as_deref(), Some("deleted_in_stripe"));
-    // A deletion here is one that both sides have.
     world.delete(rows[1].id).await;
     world.push(rows[1].id).await;
     world.assert_gone(rows[1].id).await;
