@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::fields::{Field, Fields, Stamp};
+use entity::parked::Reason;
 use entity::stripe_link::Parked;
 use entity::timeline::{self, Detail, Step};
 use entity::{customer, stripe_link};
@@ -157,7 +158,7 @@ fn give_up(
     let mut given_up = link.clone().into_active_model();
     given_up.end_push();
     let parked = Parked {
-        reason: "unfinished".to_owned(),
+        reason: Reason::Unfinished.as_str().to_owned(),
         detail: format!(
             "the process ended {MOST} times while this customer was being sent to Stripe; look in the \
              logs for why, then edit the customer or try again"

@@ -98,6 +98,7 @@ async fn the_conflicts_of_a_tombstone_go_with_it_and_the_living_stay() {
         winner: Set(conflict::Winner::Database),
         created_at: Set(world.now().await),
         resolved_at: Set(Some(world.now().await)),
+        ..Default::default()
     };
     let db = &world.engine.db;
     let insert = conflict::Entity::insert(clash);
