@@ -56,12 +56,25 @@ pub async fn run_once(engine: &Engine) -> anyhow::Result<usize> {
         .limit(BATCH)
         .all(&engine.db);
     let due = within_bounds(due).await?;
+    let linked = linked(engine, &due).await;
+    if linked
+        .as_ref()
+        .is_err_and(|error| !is_of_one_customer(error))
+    {
+        return linked.map(|()| due.len());
+    }
+    let unmatched = unmatched::run_once(engine, now).await?;
+    linked.map(|()| due.len() + unmatched)
+}
+
+/// Customers that are linked to a row.
+async fn linked(engine: &Engine, due: &[Model]) -> anyhow::Result<()> {
     if due.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     let watch = Watch::of(engine, "recheck").await?;
     let mut failed = None;
-    for link in &due {
+    for link in due {
         let item = link.stripe_id.clone().unwrap_or_default();
         if !watch.begin(&item).await? {
             within_bounds(served(engine, link, None)).await?;
@@ -79,8 +92,7 @@ pub async fn run_once(engine: &Engine) -> anyhow::Result<usize> {
             failed = Some(error);
         }
     }
-    let unmatched = unmatched::run_once(engine, now).await?;
-    failed.map_or(Ok(due.len() + unmatched), Err)
+    failed.map_or(Ok(()), Err)
 }
 
 async fn recheck(engine: &Engine, link: &Model) -> anyhow::Result<()> {
