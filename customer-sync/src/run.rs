@@ -10,6 +10,7 @@ use platform::broker::{Broker, Topology};
 use platform::clock::Clock;
 use platform::config::Secret;
 use platform::health::Health;
+use platform::steps::Steps;
 use platform::supervisor::Supervisor;
 use platform::wake::{self, Wake};
 use platform::{admin, telemetry};
@@ -70,6 +71,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
         wake: wake.clone(),
         health: Components::new(&health),
         options: arguments.relay.clone(),
+        steps: Steps::default(),
     };
     supervisor.spawn("outbox-relay", outbox_relay::run(relay, stop.clone()));
     let worker = Worker {
@@ -79,6 +81,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
             stripe,
             policy: arguments.worker.policy(),
             lane: LaneState::default(),
+            steps: Steps::default(),
         },
         broker,
         intervals: arguments.worker.intervals(),

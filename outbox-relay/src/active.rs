@@ -84,7 +84,9 @@ impl<'a> Active<'a> {
         if !self.term.is_valid() {
             return Err(Error::Replaced);
         }
+        self.relay.steps.reach("relay: publish").await;
         let counts = self.publish(batch).await?;
+        self.relay.steps.reach("relay: settle").await;
         if self.next.is_none() {
             self.settle_and_read().await?;
         }
@@ -101,6 +103,7 @@ impl<'a> Active<'a> {
 
     /// Settles what is confirmed, and publishes nothing more.
     pub async fn finish(self) -> Result<(), Error> {
+        self.relay.steps.reach("relay: last settle").await;
         settle(self.relay, &self.confirmed, self.term.epoch()).await
     }
 

@@ -12,6 +12,7 @@ use platform::broker::Broker;
 use platform::clock::Clock;
 use platform::config;
 use platform::health::{Component, Health};
+use platform::steps::Steps;
 use platform::wake::Wake;
 use sea_orm::DatabaseConnection;
 
@@ -41,6 +42,8 @@ pub struct Relay {
     pub wake: Wake,
     pub health: Components,
     pub options: Options,
+    /// Where the steps can be held up by a test.
+    pub steps: Steps,
 }
 
 /// How a relay paces itself.

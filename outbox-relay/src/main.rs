@@ -11,6 +11,7 @@ use platform::broker::{Broker, Topology};
 use platform::clock::Clock;
 use platform::config::{BrokerArgs, DatabaseArgs, LogArgs};
 use platform::health::Health;
+use platform::steps::Steps;
 use platform::supervisor::Supervisor;
 use platform::wake::{self, Wake};
 use platform::{admin, database, telemetry};
@@ -91,6 +92,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         wake,
         health: Components::new(&health),
         options: arguments.options,
+        steps: Steps::default(),
     };
     supervisor.spawn("relay", outbox_relay::run(relay, stop.clone()));
     supervisor.spawn("admin", admin::serve(listener, health, metrics, stop));

@@ -50,6 +50,17 @@ pub async fn sqlite() -> TestDatabase {
     TestDatabase::migrated(url, Place::Directory(directory)).await
 }
 
+/// A fresh SQLite database, in memory, with one connection.
+pub async fn sqlite_in_memory() -> DatabaseConnection {
+    let connection = database::connect(&Secret::new("sqlite::memory:"), 1)
+        .await
+        .expect("a database in memory opens");
+    Migrator::up(&connection, None)
+        .await
+        .expect("the migrations run on a fresh database");
+    connection
+}
+
 /// A fresh Postgres database, on the server of TEST_DATABASE_URL.
 ///
 /// # Panics

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use platform::backoff::Backoff;
 use platform::clock::Clock;
 use platform::database;
+use platform::steps::Steps;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
 
 use crate::lane::LaneState;
@@ -35,6 +36,8 @@ pub struct Engine {
     pub policy: Policy,
     /// Whether Stripe takes our key; stops the pushes while it does not.
     pub lane: LaneState,
+    /// Where the steps below can be held up by a test.
+    pub steps: Steps,
 }
 
 impl Engine {

@@ -10,6 +10,7 @@ use platform::broker::{Broker, Topology};
 use platform::clock::Clock;
 use platform::config::{BrokerArgs, DatabaseArgs, LogArgs};
 use platform::health::Health;
+use platform::steps::Steps;
 use platform::supervisor::Supervisor;
 use platform::{admin, database, telemetry};
 use sync_worker::engine::Engine;
@@ -91,6 +92,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
             stripe,
             policy: arguments.worker.policy(),
             lane: LaneState::default(),
+            steps: Steps::default(),
         },
         broker: Broker::rabbitmq(amqp_url, topology, "sync-worker"),
         intervals: arguments.worker.intervals(),

@@ -17,7 +17,7 @@ pub const MOST: i32 = 5;
 
 /// Whether to be careful, and what is in hand.
 #[derive(Clone, Copy)]
-pub(crate) struct Watch<'a> {
+pub struct Watch<'a> {
     engine: &'a Engine,
     kind: &'static str,
     is_careful: bool,
@@ -25,7 +25,7 @@ pub(crate) struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     /// For items of one kind.
-    pub(crate) async fn of(engine: &'a Engine, kind: &'static str) -> Result<Self, DbErr> {
+    pub async fn of(engine: &'a Engine, kind: &'static str) -> Result<Self, DbErr> {
         Ok(Self {
             engine,
             kind,

@@ -42,11 +42,14 @@ pub async fn push(
             }
             Begun::Push(push) => push,
         };
+        engine.steps.reach("push: begun").await;
         let sent = send::send(engine, &push).await?;
+        engine.steps.reach("push: sent").await;
         let pushed = within_bounds(finish::finish(engine, &push, sent)).await?;
         metrics::counter!("upsync_pushes_total", "result" => pushed.as_str()).increment(1);
         tracing::debug!(customer.id = %customer_id, rev = push.rev, ?pushed, "pushed");
         last = Some(pushed);
+        engine.steps.reach("push: finished").await;
         if pushed != Pushed::Again {
             return Ok(last);
         }

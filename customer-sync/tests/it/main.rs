@@ -9,6 +9,7 @@ mod all_in_one;
 mod anomalies;
 mod client;
 mod journey;
+mod model;
 mod process;
 mod servers;
 mod tidy;

@@ -19,6 +19,7 @@ use platform::clock::Clock;
 use platform::database;
 use platform::health::{ComponentReport, Health};
 use platform::lease::Lease;
+use platform::steps::Steps;
 use platform::test_support::{rabbitmq_url, until};
 use platform::wake::Wake;
 use sea_orm::{DatabaseConnection, DatabaseTransaction};
@@ -52,6 +53,7 @@ pub(crate) fn relay(db: &DatabaseConnection, broker: &Broker) -> (Relay, Health)
             lease_ttl: Duration::from_secs(600),
             ..Options::default()
         },
+        steps: Steps::default(),
     };
     (relay, health)
 }

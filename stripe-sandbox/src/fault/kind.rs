@@ -43,6 +43,11 @@ pub enum Kind {
     ResetBeforeEffect,
     /// The connection is reset instead of an answer.
     ResetAfterEffect,
+    /// The connection is reset, and the request arrives only when [`Sandbox::deliver_late`] is called: it was
+    /// on its way for longer than its client waited.
+    ///
+    /// [`Sandbox::deliver_late`]: crate::Sandbox::deliver_late
+    DeliveredLate,
     /// 429 from a limiter: nothing done, nothing saved.
     RateLimited { reason: Reason },
     /// 429 `lock_timeout`: another request holds the object.

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) refusal: Option<Error>,
     pub(crate) seam: Seam,
     pub(crate) other_account: bool,
+    /// The request is kept, and arrives when it is told to.
+    pub(crate) late: bool,
     pub(crate) delay_after: Duration,
     headers: Vec<(&'static str, String)>,
     first_page_always: bool,
@@ -91,6 +93,10 @@ impl Plan {
                 self.say_retry(*should_retry);
             }
             Kind::GatewayErrorBeforeEffect => drop(self.instead.get_or_insert(Line::GatewayError)),
+            Kind::DeliveredLate => {
+                self.late = true;
+                self.instead.get_or_insert(Line::Cut);
+            }
             Kind::ResetBeforeEffect => drop(self.instead.get_or_insert(Line::Cut)),
             Kind::GatewayErrorAfterEffect => drop(self.after.get_or_insert(Line::GatewayError)),
             Kind::ResetAfterEffect => drop(self.after.get_or_insert(Line::Cut)),

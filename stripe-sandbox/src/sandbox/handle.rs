@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::api::seam::Seam;
 use crate::fault::{Armed, Fault};
 use crate::options::Options;
 use crate::sandbox::state::State;
@@ -146,6 +147,26 @@ impl Sandbox {
         let removed = self.0.faults.disarm(id);
         self.hold_event_time();
         removed
+    }
+
+    /// How many requests are on their way for longer than their clients wait.
+    #[must_use]
+    pub fn late_count(&self) -> usize {
+        self.0.late().len()
+    }
+
+    /// Lets the oldest of them arrive: it is carried out as if it had been sent now. Says what it was, as
+    /// method and path; None when there is none.
+    pub async fn deliver_late(&self) -> Option<String> {
+        let call = self.0.late().pop_front()?;
+        self.0.api().answer(&call, &Seam::default()).await;
+        self.0.wake.notify_one();
+        Some(format!("{} {}", call.method, call.path))
+    }
+
+    /// Loses the requests that are on their way.
+    pub fn forget_late(&self) {
+        self.0.late().clear();
     }
 
     pub fn clear_faults(&self) {

@@ -1,17 +1,22 @@
 //! What all parts of a running sandbox share.
 
-use std::sync::{Mutex, OnceLock};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::api::Api;
+use crate::api::call::Call;
 use crate::api::limit::Limiter;
 use crate::fault::Faults;
 use crate::fault::other::Other;
 use crate::options::Options;
 use crate::sandbox::traffic::Traffic;
 use crate::world::World;
+
+/// Requests that are on their way at most.
+const LATE_MAX: usize = 1000;
 
 pub(crate) struct State {
     pub(crate) options: Options,
@@ -21,6 +26,8 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     /// The account that answers in place of this one under a fault; made when it is first needed.
     pub(crate) other: OnceLock<Other>,
+    /// Requests that are on their way for longer than their clients wait, oldest first.
+    late: Mutex<VecDeque<Call>>,
     /// Says that the account has webhooks to send.
     pub(crate) wake: Notify,
     /// Requests in progress: they take their effect even when their client goes away.
@@ -39,9 +46,23 @@ impl State {
             traffic: Traffic::default(),
             faults,
             other: OnceLock::new(),
+            late: Mutex::default(),
             wake: Notify::new(),
             requests: TaskTracker::new(),
         })
+    }
+
+    pub(crate) fn late(&self) -> MutexGuard<'_, VecDeque<Call>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a request for later; the oldest of too many is lost.
+    pub(crate) fn delay(&self, call: Call) {
+        let mut late = self.late();
+        if late.len() == LATE_MAX {
+            late.pop_front();
+        }
+        late.push_back(call);
     }
 
     /// The honest API of this account.

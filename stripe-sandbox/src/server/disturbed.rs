@@ -21,6 +21,9 @@ pub(crate) struct Outcome {
 /// Runs as a task of its own: a client that hangs up does not take the effect back.
 pub(crate) async fn answer(state: Arc<State>, call: Call, plan: Plan) -> Outcome {
     if let Some(line) = plan.instead {
+        if plan.late {
+            state.delay(call);
+        }
         return Outcome {
             answer: None,
             line: Some(line),

@@ -70,6 +70,7 @@ async fn apply_once(engine: &Engine, drift: &Drift) -> Result<Applied, write::Er
             Found::Ignored => Applied::Ignored,
         },
     };
+    engine.steps.reach_commit("apply: commit").await;
     tx.commit().await?;
     Ok(applied)
 }

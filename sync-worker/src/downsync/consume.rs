@@ -44,7 +44,8 @@ async fn consume(
     }
 }
 
-async fn handle(
+/// Applies the drift of one message.
+pub async fn handle(
     engine: &Engine,
     delivery: Delivery,
     watch: Watch<'_>,
@@ -70,6 +71,7 @@ async fn handle(
         }
         None => return Ok(()),
     }
+    engine.steps.reach("apply: lock").await;
     let work = || apply(engine, &drift);
     let applied = patiently("applying a drift", (health, stop), work).await;
     if let Some(applied) = applied {
@@ -82,6 +84,7 @@ async fn handle(
     };
     metrics::counter!("downsync_applied_total", "result" => applied.as_str()).increment(1);
     tracing::debug!(stripe.id = %drift.copy.stripe_id, ?applied, "applied a drift");
+    engine.steps.reach("apply: ack").await;
     delivery.ack().await?;
     Ok(())
 }

@@ -59,6 +59,7 @@ pub async fn poll(engine: &Engine) -> anyhow::Result<Polled> {
     if events.is_empty() {
         return Ok(Polled::New(0));
     }
+    engine.steps.reach("events: read").await;
     let count = events.len();
     let newest = events.iter().map(|event| event.created).max();
     let storing = async {
@@ -68,6 +69,7 @@ pub async fn poll(engine: &Engine) -> anyhow::Result<Polled> {
             state.events_cursor = Set(Some(newest.unwrap_or(cursor).max(cursor)));
         })
         .await?;
+        engine.steps.reach_commit("events: commit").await;
         tx.commit().await
     };
     within_bounds(storing).await?;
@@ -86,6 +88,7 @@ async fn start_at_newest(engine: &Engine, now: DateTime<Utc>) -> anyhow::Result<
         .events(Lane::Downsync, &page)
         .await
         .context("reading Stripe's newest event")?;
+    engine.steps.reach("events: newest read").await;
     let newest = reply.value.items.first().map_or(0, |event| event.created);
     state::store(&engine.db, now, |state| {
         state.events_cursor = Set(Some(newest));

@@ -122,7 +122,9 @@ async fn work_off(
     worked.events = looked_at.len();
     worked.drifts = found.len();
     let now = engine.now(&engine.db).await?;
+    engine.steps.reach("inbox: publish").await;
     drifts.send(&found, now).await?;
+    engine.steps.reach("inbox: done").await;
     done(engine, looked_at).await?;
     failed.map_or(Ok(worked), Err)
 }
@@ -181,7 +183,10 @@ fn all_are_echoes(events: &[stripe_event::Model], link: &stripe_link::Model) -> 
 /// The customer as it is now; `None` if this account has no such customer.
 pub async fn read_again(engine: &Engine, stripe_id: &str) -> anyhow::Result<Option<Drift>> {
     let read_at = engine.now(&engine.db).await?;
-    match engine.stripe.retrieve(Lane::Downsync, stripe_id).await {
+    engine.steps.reach("read: begin").await;
+    let reply = engine.stripe.retrieve(Lane::Downsync, stripe_id).await;
+    engine.steps.reach("read: end").await;
+    match reply {
         Ok(reply) => Ok(Some(Drift {
             copy: reply.value,
             read_at,

@@ -56,7 +56,9 @@ pub async fn run_once(
         };
     }
     counts.deletions = absence::bring_home(engine, drifts, &seen, started_at).await?;
+    engine.steps.reach("pass: absence").await;
     counts.missed = missed::run_once(engine).await?;
+    engine.steps.reach("pass: complete").await;
     complete(engine, started_at, &counts).await?;
     Ok(counts)
 }
@@ -69,6 +71,7 @@ async fn page(
     after: Option<String>,
 ) -> anyhow::Result<Option<String>> {
     let read_at = engine.now(&engine.db).await?;
+    engine.steps.reach("pass: page").await;
     let request = ListPage {
         limit: 100,
         starting_after: after,
@@ -80,6 +83,7 @@ async fn page(
         .await
         .context("reading a page of Stripe's customers")?
         .value;
+    engine.steps.reach("pass: read").await;
     let last = page.items.last().map(|copy| copy.stripe_id.clone());
     let mut fresh = Vec::with_capacity(page.items.len());
     for copy in page.items {

@@ -82,6 +82,7 @@ async fn linked(engine: &Engine, due: &[Model]) -> anyhow::Result<()> {
         }
         let looked = recheck(engine, link).await;
         watch.end(&item).await;
+        engine.steps.reach("recheck: done").await;
         let rest = looked.is_err().then_some(AFTER_ERROR);
         within_bounds(served(engine, link, rest)).await?;
         if let Err(error) = looked {
@@ -107,6 +108,7 @@ async fn look(engine: &Engine, stripe_id: &str) -> anyhow::Result<Option<Applied
     let Some(drift) = read_again(engine, stripe_id).await? else {
         return Ok(None);
     };
+    engine.steps.reach("recheck: lock").await;
     let applied = apply(engine, &drift).await?;
     close_ring(engine, &drift, applied).await;
     Ok(Some(applied))

@@ -45,6 +45,7 @@ pub async fn close(engine: &Engine, drift: &Drift) -> anyhow::Result<bool> {
     let Some(ring) = find(engine, drift).await? else {
         return Ok(false);
     };
+    engine.steps.reach("ring: lock").await;
     let closed = within_bounds(take_all(engine, &ring))
         .await
         .context("giving customers each other's e-mails")?;
@@ -124,6 +125,7 @@ async fn take_all(engine: &Engine, ring: &[Drift]) -> Result<bool, write::Error>
             return Ok(false);
         }
     }
+    engine.steps.reach_commit("ring: commit").await;
     tx.commit().await?;
     Ok(true)
 }

@@ -67,6 +67,7 @@ pub async fn check_account(engine: &Engine) -> anyhow::Result<()> {
         }
         Err(failure) => return Err(failure).context("asking Stripe whose key this is"),
     };
+    engine.steps.reach("account: read").await;
     let now = engine.now(&engine.db).await?;
     let state = load(&engine.db, now).await?;
     match state.account_id {

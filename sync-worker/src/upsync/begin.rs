@@ -112,6 +112,7 @@ pub async fn begin(engine: &Engine, customer_id: Uuid) -> Result<Begun, DbErr> {
             Begun::Push(Box::new(push))
         }
     };
+    engine.steps.reach_commit("begin: commit").await;
     tx.commit().await?;
     Ok(begun)
 }
@@ -194,7 +195,9 @@ async fn record(
     begun.takeovers = Set(link.died());
     // Looked at again by then if this process dies.
     begun.next_attempt_at = Set(Some(now + PUSH_EXPIRY));
-    if !is_retry {
+    // For a deleted row a new key is never used: it is only looked for what an earlier one has made.
+    let is_sent = !row.is_deleted() || link.stripe_id.is_some();
+    if !is_retry && is_sent {
         begun.request_key = Set(Some(key));
         begun.request_started_at = Set(Some(now));
     }

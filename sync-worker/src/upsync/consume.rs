@@ -72,7 +72,8 @@ fn report(engine: &Engine, health: &Component) {
     }
 }
 
-async fn handle(
+/// Looks at the customer of one message.
+pub async fn handle(
     engine: Engine,
     delivery: Delivery,
     (health, stop): (Component, CancellationToken),
@@ -94,6 +95,7 @@ async fn handle(
     }
     let work = || super::push(&engine, changed.id);
     let pushed = patiently("looking at a customer", (&health, &stop), work).await;
+    engine.steps.reach("upsync: ack").await;
     // Dropped, it goes back to the broker.
     if pushed.is_some()
         && let Err(error) = delivery.ack().await

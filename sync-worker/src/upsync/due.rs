@@ -50,11 +50,7 @@ pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> 
 /// Pushes every customer that is due; returns how many were looked at. Those whose push has died go last
 /// and one by one: if it is one of them that ends the process, then it takes no other with it.
 pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
-    if engine.lane.stopped().is_some() && !probe(engine).await {
-        return Ok(0);
-    }
-    let now = engine.now(&engine.db).await?;
-    let due = within_bounds(due(engine, now)).await?;
+    let due = find(engine).await?;
     let found = due.len() as u64;
     let (suspects, others): (Vec<_>, Vec<_>) = due.into_iter().partition(Due::has_died);
     stream::iter(others)
@@ -64,6 +60,15 @@ pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
         push(engine, due.customer_id).await;
     }
     Ok(found)
+}
+
+/// The customers that are due, unless the lane stands still.
+pub async fn find(engine: &Engine) -> Result<Vec<Due>, DbErr> {
+    if engine.lane.stopped().is_some() && !probe(engine).await {
+        return Ok(Vec::new());
+    }
+    let now = engine.now(&engine.db).await?;
+    within_bounds(due(engine, now)).await
 }
 
 async fn push(engine: &Engine, customer_id: Uuid) {
@@ -126,9 +131,10 @@ fn keep_stopped(engine: &Engine, error: &anyhow::Error) {
     }
 }
 
+/// A customer that is due.
 #[derive(FromQueryResult)]
-struct Due {
-    customer_id: Uuid,
+pub struct Due {
+    pub customer_id: Uuid,
     takeovers: i32,
     push_token: Option<Uuid>,
 }

@@ -63,6 +63,7 @@ pub async fn finish(engine: &Engine, push: &Push, sent: Sent) -> Result<Pushed, 
     };
     tell(&tx, push, pushed, (failure, request_id), now).await?;
     let pushed = look_again(&tx, push, pushed, now).await?;
+    engine.steps.reach_commit("finish: commit").await;
     tx.commit().await?;
     Ok(pushed)
 }

@@ -145,6 +145,7 @@ async fn update(
             Looked::Living(copy, read_at) => return Ok(Sent::Outdated { copy, read_at }),
             Looked::Otherwise(sent) => return Ok(sent),
         }
+        engine.steps.reach("send: looked").await;
     }
     match engine
         .stripe
@@ -231,6 +232,7 @@ async fn create(
             },
         });
     }
+    engine.steps.reach("send: looked").await;
     Ok(match engine.stripe.create(Lane::Upsync, body, key).await {
         Ok(reply) => Sent::Acked(Acked::Created(reply)),
         Err(failure) => Sent::Failed(Operation::Create, failure),

@@ -14,6 +14,7 @@ use platform::broker::{Broker, Topology};
 use platform::clock::Clock;
 use platform::config::Secret;
 use platform::health::Health;
+use platform::steps::Steps;
 use platform::test_support::{self, TestDatabase};
 use sea_orm::DbBackend;
 use stripe_sandbox::{Fault, Running, fault::Kind, start};
@@ -113,6 +114,7 @@ impl World {
             stripe: client(&stripe.url, setup.timeout),
             policy: setup.policy,
             lane: LaneState::default(),
+            steps: Steps::default(),
         };
         let mut tasks = JoinSet::new();
         let health = Health::new();
@@ -257,20 +259,6 @@ impl World {
             full_pass: Duration::from_secs(3600),
         };
         Scanner::new(self.engine.clone(), self.broker.clone(), intervals)
-    }
-
-    /// Everything that can be seen in Stripe has come home.
-    pub(crate) async fn settle_but_pushes(&self) {
-        for _ in 0..20 {
-            let mut events = 0;
-            if let Polled::New(_) = self.poll().await {
-                events = self.inbox().await.events;
-            }
-            if self.recheck().await == 0 && events == 0 {
-                return;
-            }
-        }
-        panic!("it does not come to rest");
     }
 
     /// The next request of this kind goes wrong.

@@ -10,7 +10,6 @@ mod downsync;
 mod harness;
 mod measure;
 mod migration;
-mod model;
 mod poison;
 mod purge;
 mod registry;

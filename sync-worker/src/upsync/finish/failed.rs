@@ -66,10 +66,8 @@ pub(super) async fn record(
         }
         Action::StopLane { reason } => {
             engine.lane.stop(words::lane_is_stopped(reason, failure));
-            // The refusal may be saved under the key.
-            if was_sent {
-                ended.give_up_key();
-            }
+            // The key stays: an earlier request under it may be on its way still. Should the refusal be saved
+            // under it, then its replay gives it up.
             ended.attempts = Set(0);
             (lane::REST, None)
         }

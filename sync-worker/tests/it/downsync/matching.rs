@@ -3,6 +3,7 @@
 use entity::stripe_link;
 use entity::unmatched::Reason;
 use sea_orm::EntityTrait;
+use sync_worker::downsync::apply::Applied;
 use sync_worker::policy::{LinkByEmail, Policy};
 use sync_worker::upsync::Pushed;
 
@@ -55,6 +56,23 @@ async fn of_many_customers_with_one_email_one_is_linked_and_the_others_are_shown
     }
     assert_eq!(world.in_stripe_count(), 3);
     world.assert_in_step(row.id).await;
+}
+
+/// The two never had the e-mail at the same time.
+#[tokio::test]
+async fn an_old_copy_is_not_linked_to_a_row_that_got_its_email_since() {
+    let world = World::new().await;
+    let stripe_id = world.stripe_creates(&[("email", "a@x.io"), ("name", "theirs")]);
+    let old = world.read(&stripe_id).await;
+    world.stripe_edits(&stripe_id, &[("email", "b@x.io")]);
+    let row = world.create(&[("email", "a@x.io"), ("name", "ours")]).await;
+    assert_eq!(world.apply(&old).await, Applied::PutAside);
+    world.settle().await;
+    world.pass().await;
+    assert_ne!(world.stripe_id(row.id).await, stripe_id);
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("ours"));
+    world.assert_in_step(row.id).await;
+    assert_eq!(world.rows().await.len(), 2);
 }
 
 /// A22: nothing of ours is there yet; the pass makes one row of the many.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::apply::Applied;
-use sync_worker::upsync::Pushed;
+use sync_worker::upsync::begin::begin;
+use sync_worker::upsync::{Begun, Pushed};
 
 use crate::harness::look::stamp;
 use crate::harness::{Setup, World};
@@ -38,6 +39,26 @@ async fn impatient() -> World {
         ..Setup::default()
     })
     .await
+}
+
+/// A look for what an earlier create has made is cut; the next one must not pass for a retry of a create.
+#[tokio::test]
+async fn nothing_is_created_for_a_deleted_row() {
+    let world = World::new().await;
+    let row = world.create(&[("email", "a@x.io")]).await;
+    world.fault("POST /v1/customers", Kind::ResetAfterEffect);
+    assert_eq!(world.push(row.id).await, Some(Pushed::Later));
+    let made = world.stripe.sandbox.customers()[0]["id"].clone();
+    world.stripe_edits(made.as_str().unwrap(), &[("email", "b@x.io")]);
+    world.delete(row.id).await;
+    world.later(A_DAY_AND_AN_HOUR);
+    let begun = begin(&world.engine, row.id).await.unwrap();
+    assert!(matches!(begun, Begun::Push(_)));
+    world.forget_requests();
+    world.settle_without_events().await;
+    assert!(world.calls().is_empty(), "{:?}", world.calls());
+    world.settle().await;
+    assert_eq!(world.in_stripe_count(), 0);
 }
 
 /// A15
