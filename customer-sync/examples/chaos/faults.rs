@@ -15,6 +15,8 @@ use crate::system::{Server, System};
 
 mod strike;
 
+pub(crate) use strike::mend_broker;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     KillApi,

@@ -200,6 +200,9 @@ impl Stage {
         while let Some(ended) = tasks.join_next().await {
             ended.context("making load and faults")??;
         }
+        if !arguments.calm {
+            faults::mend_broker(&self.system).await?;
+        }
         Ok(())
     }
 

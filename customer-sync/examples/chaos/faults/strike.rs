@@ -185,6 +185,17 @@ impl Strike {
     }
 }
 
+/// Takes back what the faults have set in RabbitMQ. Each does so itself, but RabbitMQ forgets what it was told a
+/// moment before it is killed.
+pub(crate) async fn mend_broker(system: &Mutex<System>) -> anyhow::Result<()> {
+    let ctl = rabbitmq(system).await;
+    // There has to be one to be cleared.
+    let set = ["set_policy", "chaos", "^none$", r#"{"max-length":1}"#];
+    rabbitmqctl(&ctl, &set).await?;
+    rabbitmqctl(&ctl, &["clear_policy", "chaos"]).await?;
+    rabbitmqctl(&ctl, &["set_vm_memory_high_watermark", "0.4"]).await
+}
+
 async fn postgres(system: &Mutex<System>) -> PathBuf {
     system.lock().await.servers.postgres_ctl.clone()
 }
