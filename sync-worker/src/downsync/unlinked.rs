@@ -124,15 +124,14 @@ async fn adopt(
     let Some(row) = customer::lock(tx, link.customer_id).await? else {
         return Ok(Found::Ignored);
     };
-    // The two must have had the e-mail at the same time: an old copy may show one that the customer has
-    // given up before the row got it. The row that was edited since finds its customer by its push.
-    if by_email && row.updated_at >= drift.read_at {
-        put_aside(tx, link, now).await?;
-        return Ok(Found::PutAside);
-    }
     if by_email && !has_email_of(&row, copy) {
         // It was given up while we waited for the lock: start anew.
         return Err(write::Error::EmailTaken);
+    }
+    // The two must have had the e-mail at the same time: an old copy may show one that the customer has
+    // given up before the row got it. A row that was edited since finds its customer by its own push.
+    if by_email && row.updated_at >= drift.read_at {
+        return Ok(Found::PutAside);
     }
     let mut adopted = link.clone().into_active_model();
     adopted.stripe_id = Set(Some(copy.stripe_id.clone()));

@@ -67,6 +67,7 @@ async fn an_old_copy_is_not_linked_to_a_row_that_got_its_email_since() {
     world.stripe_edits(&stripe_id, &[("email", "b@x.io")]);
     let row = world.create(&[("email", "a@x.io"), ("name", "ours")]).await;
     assert_eq!(world.apply(&old).await, Applied::PutAside);
+    world.push(row.id).await;
     world.settle().await;
     world.pass().await;
     assert_ne!(world.stripe_id(row.id).await, stripe_id);

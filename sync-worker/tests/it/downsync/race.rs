@@ -106,10 +106,9 @@ async fn an_import_beside_a_create_of_the_same_email_is_one_row_and_one_customer
             let drift = world.read(&stripe_id).await;
             let named = [("email", email.as_str())];
             let (created, applied) = tokio::join!(world.try_create(&named), world.apply(&drift));
-            assert!(
-                matches!(applied, Applied::Imported | Applied::Linked),
-                "{applied:?}"
-            );
+            // A row that is younger than the copy is linked by its own push.
+            let expected = [Applied::Imported, Applied::Linked, Applied::PutAside];
+            assert!(expected.contains(&applied), "{applied:?}");
             let row = world.rows().await.pop().unwrap();
             match created {
                 Ok(created) => assert_eq!(created.id, row.id),

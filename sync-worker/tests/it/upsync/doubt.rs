@@ -46,19 +46,17 @@ async fn impatient() -> World {
 async fn nothing_is_created_for_a_deleted_row() {
     let world = World::new().await;
     let row = world.create(&[("email", "a@x.io")]).await;
-    world.fault("POST /v1/customers", Kind::ResetAfterEffect);
+    world.fault("POST /v1/customers", Kind::ResetBeforeEffect);
     assert_eq!(world.push(row.id).await, Some(Pushed::Later));
-    let made = world.stripe.sandbox.customers()[0]["id"].clone();
-    world.stripe_edits(made.as_str().unwrap(), &[("email", "b@x.io")]);
     world.delete(row.id).await;
     world.later(A_DAY_AND_AN_HOUR);
     let begun = begin(&world.engine, row.id).await.unwrap();
     assert!(matches!(begun, Begun::Push(_)));
+    world.later(Duration::from_secs(61));
     world.forget_requests();
     world.settle_without_events().await;
     assert!(world.calls().is_empty(), "{:?}", world.calls());
-    world.settle().await;
-    assert_eq!(world.in_stripe_count(), 0);
+    world.assert_gone(row.id).await;
 }
 
 /// A15

@@ -76,6 +76,24 @@ async fn nothing_is_pushed_before_stripe_has_said_that_the_key_is_the_databases(
     world.assert_in_step(known.id).await;
 }
 
+/// A54: the key goes bad while a create is on its way, which then arrives after the next attempt.
+#[tokio::test]
+async fn a_create_that_arrives_late_is_the_one_that_was_sent_again_after_a_key_was_refused() {
+    let world = World::new().await;
+    let row = world.create(&[("email", "a@x.io")]).await;
+    world.fault("POST /v1/customers", Kind::DeliveredLate);
+    world.push(row.id).await;
+    world.fault("POST /v1/customers", Kind::Unauthorized);
+    world.retry().await;
+    rest().await;
+    world.retry().await;
+    assert_eq!(world.in_stripe_count(), 1);
+    assert!(world.stripe.sandbox.deliver_late().await.is_some());
+    assert_eq!(world.in_stripe_count(), 1);
+    world.settle().await;
+    world.assert_in_step(row.id).await;
+}
+
 /// A54: the key goes bad between a lost answer and the next attempt.
 #[tokio::test]
 async fn a_create_in_doubt_survives_a_key_that_is_refused() {
