@@ -66,6 +66,23 @@ pub(crate) fn check(evidence: &Evidence) -> Findings {
     findings
 }
 
+/// All that is known of the customers that something was found of, for whoever looks for the cause.
+pub(crate) fn stories(evidence: &Evidence, findings: &Findings) -> String {
+    let cases = Cases::new(evidence);
+    let sentences = findings.all().map(|(_, sentences)| sentences).concat();
+    let mut text = String::new();
+    for case in &cases.customers {
+        let id = case.id.to_string();
+        for sentence in sentences.iter().filter(|text| text.starts_with(&id)) {
+            text.push_str(&format!("{sentence}\n"));
+        }
+        if sentences.iter().any(|text| text.starts_with(&id)) {
+            text.push_str(&case.story(evidence));
+        }
+    }
+    text
+}
+
 /// Everything that is known of one customer.
 struct Case<'a> {
     id: Uuid,
@@ -98,6 +115,34 @@ impl<'a> Case<'a> {
             events: Vec::new(),
             conflicts: Vec::new(),
         }
+    }
+
+    fn story(&self, evidence: &Evidence) -> String {
+        let mut text = format!("row: {:?}\nconflicts: {:?}\n", self.row, self.conflicts);
+        let lines = |items: Vec<String>| items.join("\n");
+        let ops = self.ops.iter().map(|op| format!("op: {op:?}")).collect();
+        let told = self
+            .told
+            .iter()
+            .map(|told| format!("told: {told:?}"))
+            .collect();
+        let events = self
+            .events
+            .iter()
+            .map(|it| format!("event: {it:?}"))
+            .collect();
+        let stripe_id = self.row.and_then(|row| row.stripe_id.as_deref());
+        let requests = evidence
+            .requests
+            .iter()
+            .filter(|request| stripe_id.is_some_and(|id| format!("{request:?}").contains(id)));
+        let requests = requests.map(|it| format!("request: {it:?}")).collect();
+        for part in [lines(ops), lines(told), lines(events), lines(requests)] {
+            text.push_str(&part);
+            text.push('\n');
+        }
+        text.push('\n');
+        text
     }
 
     /// The row, if it is not deleted.

@@ -115,6 +115,11 @@ async fn chaos(arguments: Arguments) -> anyhow::Result<bool> {
         deaths: stage.deaths().await,
     };
     say(&report(&run, &evidence, &findings));
+    if !findings.is_clean() {
+        let stories = check::stories(&evidence, &findings);
+        std::fs::write(arguments.logs.join("stories.txt"), stories)
+            .context("writing stories.txt")?;
+    }
     settled?;
     Ok(findings.is_clean())
 }
