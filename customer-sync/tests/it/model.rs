@@ -81,9 +81,6 @@ impl Model {
 
     fn note_with(&mut self, what: String, detail: String) {
         let what = format!("{}: {what}", self.moment);
-        if variable("MODEL_LIVE").is_some() {
-            eprintln!("{what} {detail}");
-        }
         self.log.push(Line { what, detail });
     }
 
