@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use entity::message::{Drift, StripeCopy};
 use entity::{customer, stripe_event, stripe_link};
 use platform::database::within_bounds;
@@ -71,7 +72,8 @@ async fn one_by_one(
         if !watch.begin(&stripe_id).await? {
             let given_up = ids(events);
             total.events += given_up.len();
-            done(engine, given_up).await?;
+            let now = engine.now(&engine.db).await?;
+            done(engine, given_up, now).await?;
             continue;
         }
         let one = BTreeMap::from([(stripe_id.clone(), events)]);
@@ -125,7 +127,7 @@ async fn work_off(
     engine.steps.reach("inbox: publish").await;
     drifts.send(&found, now).await?;
     engine.steps.reach("inbox: done").await;
-    done(engine, looked_at).await?;
+    done(engine, looked_at, now).await?;
     failed.map_or(Ok(worked), Err)
 }
 
@@ -133,8 +135,7 @@ fn ids(events: impl IntoIterator<Item = stripe_event::Model>) -> Vec<String> {
     events.into_iter().map(|event| event.id).collect()
 }
 
-async fn done(engine: &Engine, ids: Vec<String>) -> Result<(), DbErr> {
-    let now = engine.now(&engine.db).await?;
+async fn done(engine: &Engine, ids: Vec<String>, now: DateTime<Utc>) -> Result<(), DbErr> {
     let noting = stripe_event::Entity::update_many()
         .col_expr(stripe_event::Column::ProcessedAt, Expr::value(now))
         .filter(stripe_event::Column::Id.is_in(ids))
