@@ -26,19 +26,18 @@ pub(crate) use unmatched::Unmatched;
 /// Of every action on something that waits.
 const WAITING: &[problem::Listed] = &[(404, "Nothing waits here for a decision (`not_found`).")];
 
+const CHANGED_SINCE: problem::Listed = (
+    412,
+    "It is not, or no longer, in the state that If-Match names (`precondition_failed`).",
+);
+
 const TAGGED: &[problem::Listed] = &[
     (400, "A header can't be read (`malformed_request`)."),
-    (
-        412,
-        "It is not, or no longer, in the state that If-Match names (`precondition_failed`).",
-    ),
+    CHANGED_SINCE,
 ];
 
 /// Like [`TAGGED`], of an operation with a body.
-const CHANGED: &[problem::Listed] = &[(
-    412,
-    "It is not, or no longer, in the state that If-Match names (`precondition_failed`).",
-)];
+const CHANGED: &[problem::Listed] = &[CHANGED_SINCE];
 
 const INVALID: &[problem::Listed] = &[(
     422,
