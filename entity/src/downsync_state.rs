@@ -19,6 +19,8 @@ pub struct Model {
     pub pass_completed_at: Option<DateTimeUtc>,
     /// What it counted.
     pub pass_counts: Option<Json>,
+    /// How far a pass has come that is not complete; another one goes on from there.
+    pub pass_progress: Option<Json>,
     /// Why the last pass was refused, for a person to look at.
     pub refused: Option<String>,
     pub updated_at: DateTimeUtc,

@@ -16,6 +16,9 @@ pub struct Model {
     pub customer_id: Uuid,
     /// Unique: two rows never share one Stripe customer.
     pub stripe_id: Option<String>,
+    /// When Stripe made the customer, in Unix seconds, so that a full pass can tell who is missing from a
+    /// part of Stripe's list. Not always known; a pass fills it in.
+    pub stripe_created: Option<i64>,
     /// The fields that both sides last agreed on; none before the first agreement.
     pub base: Option<Fields>,
     /// The highest rev that asks for nothing more. The row waits to be pushed while its rev is above.
@@ -159,6 +162,7 @@ impl ActiveModel {
     /// that. What was read of the old one stays behind the fence.
     pub fn start_anew(&mut self) {
         self.stripe_id = Set(None);
+        self.stripe_created = Set(None);
         self.base = Set(None);
         self.pushed_rev = Set(0);
         self.recheck_at = Set(None);
@@ -220,18 +224,8 @@ pub async fn lock_or_create(
     if let Some(link) = lock(tx, customer_id).await? {
         return Ok(link);
     }
-    let fresh = ActiveModel {
-        customer_id: Set(customer_id),
-        synced_rev: Set(0),
-        pushed_rev: Set(0),
-        attempts: Set(0),
-        takeovers: Set(0),
-        created_at: Set(now),
-        updated_at: Set(now),
-        ..Default::default()
-    };
     // Two workers may meet here; the second one waits for the first and finds its row.
-    Entity::insert(fresh)
+    Entity::insert(fresh(customer_id, now))
         .on_conflict(
             OnConflict::column(Column::CustomerId)
                 .do_nothing()
@@ -242,6 +236,20 @@ pub async fn lock_or_create(
     lock(tx, customer_id)
         .await?
         .ok_or_else(|| DbErr::RecordNotFound(format!("stripe_link of customer {customer_id}")))
+}
+
+/// A link of which nothing is known yet, to be inserted.
+pub fn fresh(customer_id: Uuid, now: DateTimeUtc) -> ActiveModel {
+    ActiveModel {
+        customer_id: Set(customer_id),
+        synced_rev: Set(0),
+        pushed_rev: Set(0),
+        attempts: Set(0),
+        takeovers: Set(0),
+        created_at: Set(now),
+        updated_at: Set(now),
+        ..Default::default()
+    }
 }
 
 /// The link, locked until the transaction ends.

@@ -100,6 +100,26 @@ pub async fn note(
     Ok(())
 }
 
+/// Adds the same to the stories of several customers.
+pub async fn note_all(
+    tx: &DatabaseTransaction,
+    (customer_ids, rev): (impl IntoIterator<Item = Uuid>, Option<i64>),
+    step: Step,
+    detail: Detail,
+    at: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let rows = customer_ids.into_iter().map(|customer_id| ActiveModel {
+        customer_id: Set(customer_id),
+        at: Set(at),
+        step: Set(step),
+        rev: Set(rev),
+        detail: Set(detail.clone()),
+        ..Default::default()
+    });
+    Entity::insert_many(rows).exec_without_returning(tx).await?;
+    Ok(())
+}
+
 /// Forgets up to `limit` rows from before a time; how many those were. Only the oldest rows are looked at, so a
 /// call is cheap when there is nothing to forget.
 pub async fn forget(

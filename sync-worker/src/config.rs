@@ -112,6 +112,7 @@ impl Config {
                 percent: self.max_delete_percent,
             },
             timeline_kept: self.timeline_kept,
+            ..Policy::default()
         }
     }
 

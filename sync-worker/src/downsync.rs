@@ -2,18 +2,17 @@
 //!
 //! scan (webhook inbox, events, full pass) → diff against the base → a drift message → apply.
 
-pub mod absence;
 pub mod apply;
 pub mod consume;
 pub mod diff;
 pub mod events;
 mod fence;
+mod import;
 pub mod inbox;
 pub mod pass;
 pub mod publish;
 pub mod recheck;
 pub mod ring;
 pub mod scan;
-mod seen;
 pub mod state;
 mod unlinked;

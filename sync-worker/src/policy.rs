@@ -77,6 +77,9 @@ pub struct Policy {
     pub delete_cap: DeleteCap,
     /// How long a customer's timeline is kept.
     pub timeline_kept: Duration,
+    /// How many slices of Stripe's customers a full pass reads side by side; with 1 the order of its
+    /// requests is certain.
+    pub slices_at_once: usize,
 }
 
 impl Default for Policy {
@@ -91,6 +94,7 @@ impl Default for Policy {
                 percent: 10,
             },
             timeline_kept: Duration::from_secs(30 * 24 * 3600),
+            slices_at_once: 8,
         }
     }
 }

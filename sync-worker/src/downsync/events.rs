@@ -77,7 +77,7 @@ pub async fn poll(engine: &Engine) -> anyhow::Result<Polled> {
 }
 
 /// Sets the cursor to Stripe's newest event, by Stripe's clock and not by ours, and returns it. The full
-/// pass that follows covers everything before it.
+/// pass that follows covers everything before it, so it must not go on with one that began earlier.
 async fn start_at_newest(engine: &Engine, now: DateTime<Utc>) -> anyhow::Result<i64> {
     let page = EventPage {
         limit: 1,
@@ -92,6 +92,7 @@ async fn start_at_newest(engine: &Engine, now: DateTime<Utc>) -> anyhow::Result<
     let newest = reply.value.items.first().map_or(0, |event| event.created);
     state::store(&engine.db, now, |state| {
         state.events_cursor = Set(Some(newest));
+        state.pass_progress = Set(None);
     })
     .await?;
     Ok(newest)

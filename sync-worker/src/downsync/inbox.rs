@@ -107,7 +107,9 @@ async fn work_off(
             worked.reads += 1;
             match read_again(engine, &stripe_id).await {
                 Ok(drift) => {
-                    found.extend(drift.filter(|drift| is_drift(&drift.copy, link.as_ref())));
+                    found.extend(
+                        drift.filter(|drift| is_drift(&drift.copy, link.as_ref().map(Into::into))),
+                    );
                 }
                 Err(error) => {
                     let is_its_own = is_of_one_customer(&error);
@@ -177,7 +179,8 @@ fn all_are_echoes(events: &[stripe_event::Model], link: &stripe_link::Model) -> 
             .copy
             .clone()
             .and_then(|copy| serde_json::from_value::<StripeCopy>(copy).ok());
-        event.kind != "customer.deleted" && shown.is_some_and(|copy| !is_drift(&copy, Some(link)))
+        event.kind != "customer.deleted"
+            && shown.is_some_and(|copy| !is_drift(&copy, Some(link.into())))
     })
 }
 

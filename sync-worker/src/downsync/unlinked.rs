@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use entity::email::Email;
 use entity::message::{Drift, StripeCopy};
 use entity::parked;
-use entity::timeline::{self, Detail, Step};
 use entity::unmatched::{self, Reason};
 use entity::{customer, stripe_link, write};
 use sea_orm::ActiveValue::Set;
@@ -13,6 +12,7 @@ use sea_orm::{DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
 
 use super::fence::{counts, put_aside};
+use super::import::{self, Newcomer};
 use crate::engine::Engine;
 use crate::frozen::Frozen;
 use crate::observe::base_of_ours;
@@ -77,7 +77,11 @@ pub(super) async fn find_a_row(
         let link = stripe_link::lock_or_create(tx, row.id, now).await?;
         return adopt(engine, tx, (&link, Match::Email), drift, now).await;
     }
-    import(tx, copy, &email, (drift.read_at, now)).await?;
+    let newcomer = Newcomer { copy, email };
+    let imported = import::insert(tx, &[newcomer], (drift.read_at, now)).await?;
+    if imported.is_empty() {
+        return Err(write::Error::EmailTaken);
+    }
     Ok(Found::Imported)
 }
 
@@ -135,6 +139,7 @@ async fn adopt(
     }
     let mut adopted = link.clone().into_active_model();
     adopted.stripe_id = Set(Some(copy.stripe_id.clone()));
+    adopted.stripe_created = Set(Some(copy.created));
     if by == Match::Metadata {
         let in_doubt = Frozen::of(link).unwrap_or_default();
         adopted.pushed_rev = Set(copy.stamp.as_ref().map_or(0, |stamp| stamp.rev));
@@ -167,43 +172,6 @@ async fn adopt(
 fn has_email_of(row: &customer::Model, copy: &StripeCopy) -> bool {
     let email = Email::parse(copy.fields.email.as_deref().unwrap_or_default());
     !row.is_deleted() && email.is_ok_and(|email| email.key() == row.email_key)
-}
-
-/// Makes a row of a customer that only Stripe had. Both sides agree on it, so nothing is pushed.
-async fn import(
-    tx: &DatabaseTransaction,
-    copy: &StripeCopy,
-    email: &Email,
-    (read_at, now): (DateTime<Utc>, DateTime<Utc>),
-) -> Result<(), write::Error> {
-    let row = customer::Model {
-        id: Uuid::now_v7(),
-        email: email.as_given().to_owned(),
-        email_key: email.key().to_owned(),
-        name: copy.fields.name.clone(),
-        phone: copy.fields.phone.clone(),
-        description: copy.fields.description.clone(),
-        rev: 1,
-        deleted_at: None,
-        created_at: now,
-        updated_at: now,
-    };
-    write::insert(tx, &row).await?;
-    let mut link = stripe_link::lock_or_create(tx, row.id, now)
-        .await?
-        .into_active_model();
-    link.stripe_id = Set(Some(copy.stripe_id.clone()));
-    link.base = Set(Some(row.fields()));
-    link.synced_rev = Set(1);
-    link.observed_at = Set(Some(read_at));
-    link.store(tx, now).await?;
-    unmatched::forget(tx, &copy.stripe_id).await?;
-    let detail = Detail {
-        result: Some("imported".to_owned()),
-        ..Detail::default()
-    };
-    timeline::note(tx, (row.id, Some(row.rev)), Step::Apply, detail, now).await?;
-    Ok(())
 }
 
 /// Notes a customer that cannot become a row; nothing is written if that is known already.

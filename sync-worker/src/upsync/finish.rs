@@ -191,6 +191,7 @@ async fn acknowledged(
             unmatched::forget(tx, &stripe_id).await?;
         }
         done.stripe_id = Set(Some(stripe_id));
+        done.stripe_created = Set(shown.as_ref().map(|copy| copy.created));
     }
     if agreed.base.is_some() {
         done.base = Set(agreed.base);

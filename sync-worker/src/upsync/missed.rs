@@ -1,11 +1,11 @@
 //! Finds customers that wait to be pushed without anybody knowing: the message was lost, or a queue was
-//! purged. Run with every full pass, so that the state alone converges.
+//! purged, or there never was one. Run with every full pass, so that the state alone converges.
 
 use entity::{customer, outbox, stripe_link};
 use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, IntoActiveModel, JoinType};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, JoinType};
 use sea_orm::{QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
@@ -14,41 +14,87 @@ use crate::engine::Engine;
 /// How long a message may be under way before it counts as lost.
 const GRACE: chrono::Duration = chrono::Duration::minutes(2);
 const BATCH: u64 = 1_000;
+/// So many are pushed here and now.
+const FEW: usize = 100;
 
-/// Pushes what was missed; returns how many customers were found.
+/// Pushes what was missed; returns how many customers were found. Where they are many, as when Stripe is empty and
+/// the database is not, each link asks for its push, and [`super::due`] makes them, some side by side and as fast
+/// as the rate allows; the pass does not wait for that.
 pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
-    let missed = within_bounds(missed(engine)).await?;
-    let found = missed.len() as u64;
-    if found > 0 {
+    let mut found = 0;
+    let mut last = Uuid::nil();
+    loop {
+        let missed = within_bounds(missed(engine, last)).await?;
+        let Some(newest) = missed.last() else {
+            return Ok(found);
+        };
+        last = *newest;
+        let is_rest = (missed.len() as u64) < BATCH;
+        let is_few = found == 0 && missed.len() <= FEW && engine.lane.stopped().is_none();
+        found += missed.len() as u64;
         tracing::info!(
             customers = found,
-            "pushing customers whose message was lost"
+            "found customers that wait to be pushed without a message"
         );
+        if is_few {
+            push(engine, missed).await?;
+        } else {
+            within_bounds(ask(engine, missed)).await?;
+        }
+        if is_rest {
+            return Ok(found);
+        }
     }
+}
+
+async fn push(engine: &Engine, missed: Vec<Uuid>) -> Result<(), DbErr> {
     for customer_id in missed {
+        // It may have stopped since.
         if engine.lane.stopped().is_some() {
-            ask(engine, customer_id).await?;
+            within_bounds(ask(engine, vec![customer_id])).await?;
         } else if let Err(error) = super::push(engine, customer_id).await {
             tracing::warn!(customer.id = %customer_id, %error, "pushing a missed customer");
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-/// Lets the link itself ask for the push, which is made when the lane goes on.
-async fn ask(engine: &Engine, customer_id: Uuid) -> Result<(), DbErr> {
+/// Lets the links themselves ask for the push, which is made when the lane goes on.
+async fn ask(engine: &Engine, customer_ids: Vec<Uuid>) -> Result<(), DbErr> {
     let tx = engine.begin().await?;
     let now = engine.now(&tx).await?;
-    let link = stripe_link::lock_or_create(&tx, customer_id, now).await?;
-    if link.next_attempt_at.is_none() {
-        let mut asking = link.into_active_model();
-        asking.next_attempt_at = Set(Some(now));
-        asking.store(&tx, now).await?;
-    }
+    let fresh = customer_ids.iter().map(|id| stripe_link::fresh(*id, now));
+    stripe_link::Entity::insert_many(fresh)
+        .on_conflict(
+            OnConflict::column(stripe_link::Column::CustomerId)
+                .do_nothing()
+                .to_owned(),
+        )
+        .exec_without_returning(&tx)
+        .await?;
+    let silent = stripe_link::Entity::find()
+        .select_only()
+        .column(stripe_link::Column::CustomerId)
+        .filter(stripe_link::Column::CustomerId.is_in(customer_ids))
+        .filter(stripe_link::Column::NextAttemptAt.is_null())
+        .order_by_asc(stripe_link::Column::CustomerId)
+        .lock_exclusive();
+    let silent: Vec<Uuid> = silent.into_tuple().all(&tx).await?;
+    let asking = stripe_link::ActiveModel {
+        next_attempt_at: Set(Some(now)),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    stripe_link::Entity::update_many()
+        .set(asking)
+        .filter(stripe_link::Column::CustomerId.is_in(silent))
+        .exec(&tx)
+        .await?;
     tx.commit().await
 }
 
-async fn missed(engine: &Engine) -> Result<Vec<Uuid>, DbErr> {
+/// A batch of those behind a customer, in the order of their ids, so that many batches read each row once.
+async fn missed(engine: &Engine, behind: Uuid) -> Result<Vec<Uuid>, DbErr> {
     let now = engine.now(&engine.db).await?;
     let in_outbox = Query::select()
         .expr(Expr::value(1))
@@ -63,6 +109,7 @@ async fn missed(engine: &Engine) -> Result<Vec<Uuid>, DbErr> {
         .select_only()
         .column(customer::Column::Id)
         .join(JoinType::LeftJoin, customer_to_link())
+        .filter(customer::Column::Id.gt(behind))
         .filter(customer::Column::UpdatedAt.lt(now - GRACE))
         .filter(
             link(stripe_link::Column::SyncedRev)

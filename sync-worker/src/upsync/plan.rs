@@ -151,6 +151,7 @@ mod tests {
         stripe_link::Model {
             customer_id: Uuid::nil(),
             stripe_id: None,
+            stripe_created: None,
             base: None,
             synced_rev,
             pushed_rev: synced_rev,

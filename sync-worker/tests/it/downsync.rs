@@ -6,5 +6,6 @@ mod fence;
 mod home;
 mod matching;
 mod merge;
+mod pass;
 mod race;
 mod usable;

@@ -171,6 +171,8 @@ fn policy(rng: &mut StdRng) -> Policy {
             count: 100,
             percent: 100,
         },
+        // One step at a time.
+        slices_at_once: 1,
         ..Policy::default()
     }
 }

@@ -125,6 +125,63 @@ async fn an_import_beside_a_create_of_the_same_email_is_one_row_and_one_customer
     .await;
 }
 
+#[tokio::test]
+async fn two_first_imports_at_once_make_every_customer_one_row() {
+    each_world(async |world| {
+        for place in 0..150 {
+            world.stripe_creates(&[("email", &format!("{place}@x.io"))]);
+        }
+        let stop = CancellationToken::new();
+        let pass = async || {
+            let mut drifts = Drifts::new(world.broker.clone());
+            run_once(&world.engine, &mut drifts, &stop).await.unwrap();
+        };
+        tokio::join!(pass(), pass());
+        let rows = world.rows().await;
+        assert_eq!(rows.len(), 150);
+        for row in rows {
+            let link = world.link(row.id).await;
+            assert!(link.stripe_id.is_some());
+            assert_eq!((row.rev, link.synced_rev), (1, 1));
+            assert_eq!(link.base, Some(row.fields()));
+        }
+        assert!(world.unmatched().await.is_empty());
+    })
+    .await;
+}
+
+/// The others of its page do not suffer for it.
+#[tokio::test]
+async fn a_page_that_is_imported_beside_a_create_of_one_of_its_emails_makes_no_second_row() {
+    let world = World::on(postgres().await, Setup::default()).await;
+    for email in ["a@x.io", "b@x.io", "c@x.io"] {
+        world.stripe_creates(&[("email", email)]);
+    }
+    let tx = database::begin(&world.engine.db).await.unwrap();
+    let fields = crate::harness::fields(&[("email", "b@x.io")]);
+    let new = write::NewCustomer {
+        id: uuid::Uuid::now_v7(),
+        email: entity::email::Email::parse("b@x.io").unwrap(),
+        fields,
+        now: world.now().await,
+        traceparent: None,
+    };
+    let row = write::create(&tx, &new).await.unwrap();
+    let create = async {
+        until_blocked(&world).await;
+        tx.commit().await.unwrap();
+    };
+    let (counts, ()) = tokio::join!(world.pass(), create);
+    assert_eq!((counts.imported, counts.drifts), (2, 3));
+    assert_eq!(world.rows().await.len(), 3);
+    world.push(row.id).await;
+    world.settle().await;
+    assert_eq!(world.in_stripe_count(), 3);
+    for row in world.rows().await {
+        world.assert_in_step(row.id).await;
+    }
+}
+
 /// The row was found by its address, and is given up before it could be locked: a customer of somebody
 /// else's must not be linked to a tombstone, which would delete it.
 #[tokio::test]

@@ -10,23 +10,30 @@ use entity::{customer, stripe_link};
 use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, IntoActiveModel, JoinType, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, Condition, DbErr, EntityTrait, IntoActiveModel, JoinType, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, Select,
 };
 use uuid::Uuid;
 
-use super::fence::counts;
-use super::inbox::read_again;
-use super::publish::Drifts;
-use super::seen::Seen;
-use super::state;
+use crate::downsync::fence::counts;
+use crate::downsync::inbox::read_again;
+use crate::downsync::publish::Drifts;
+use crate::downsync::state;
 use crate::engine::Engine;
 use crate::observe::parked_at;
 
-const BATCH: u64 = 1_000;
+const BATCH: usize = 1_000;
 
 /// How many deletions one refused pass proves and shows. The next one goes on behind them.
 const HELD_AT_ONCE: usize = 1_000;
+
+/// Whom a complete pass did not see.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Missing {
+    /// Of those whose time of creation is known.
+    pub(super) stripe_ids: Vec<String>,
+    pub(super) nobody_was_seen: bool,
+}
 
 /// Proves the deletions among the customers that were not seen, and sends them home if they are few
 /// enough to be believed. Returns how many there were.
@@ -34,15 +41,15 @@ const HELD_AT_ONCE: usize = 1_000;
 /// # Errors
 /// Too many at once, or an empty list: the whole set is refused. Whose deletion is proven is parked, and a person has
 /// to look.
-pub async fn bring_home(
+pub(super) async fn bring_home(
     engine: &Engine,
     drifts: &mut Drifts,
-    seen: &Seen,
+    missing: Missing,
     pass_started_at: DateTime<Utc>,
 ) -> anyhow::Result<u64> {
-    let found = absent(engine, seen, pass_started_at).await?;
+    let found = absent(engine, &missing, pass_started_at).await?;
     let cap = engine.policy.delete_cap;
-    let is_empty = seen.is_empty() && found.linked > 1;
+    let is_empty = missing.nobody_was_seen && found.linked > 1;
     let is_refused = |deleted: usize| {
         let count = (found.held.len() + deleted) as u64;
         is_empty || cap.is_exceeded(count, found.linked)
@@ -142,42 +149,72 @@ struct Absent {
 
 async fn absent(
     engine: &Engine,
-    seen: &Seen,
+    missing: &Missing,
     pass_started_at: DateTime<Utc>,
 ) -> anyhow::Result<Absent> {
+    let mut links = Vec::new();
+    for stripe_ids in missing.stripe_ids.chunks(BATCH) {
+        let some = linked().filter(stripe_link::Column::StripeId.is_in(stripe_ids));
+        links.extend(within_bounds(some.all(&engine.db)).await?);
+    }
+    links.extend(of_unknown_age(engine).await?);
+    links.sort_by_key(|link| link.customer_id);
     let mut found = Absent {
         linked: 0,
         absent: Vec::new(),
         held: Vec::new(),
     };
+    if !links.is_empty() || missing.nobody_was_seen {
+        found.linked = within_bounds(linked().count(&engine.db)).await?;
+    }
+    for link in links {
+        let was_there = link.acked_at.unwrap_or(link.created_at) < pass_started_at;
+        let is_held = link.parked() == Some(Reason::DeletionRefused);
+        let Some(stripe_id) = link.stripe_id.filter(|_| was_there) else {
+            continue;
+        };
+        match (is_held, link.parked_dismissed_at) {
+            (true, None) => found.held.push(stripe_id),
+            // A person has seen it, and leaves it as it is.
+            (true, Some(_)) => {}
+            (false, _) => found.absent.push(stripe_id),
+        }
+    }
+    Ok(found)
+}
+
+/// Of these customers of Stripe's, those that a living row is linked to and that nobody knows to be deleted.
+pub(super) async fn living(engine: &Engine, stripe_ids: &[String]) -> Result<Vec<String>, DbErr> {
+    let living = linked()
+        .select_only()
+        .column(stripe_link::Column::StripeId)
+        .filter(stripe_link::Column::StripeId.is_in(stripe_ids))
+        .into_tuple()
+        .all(&engine.db);
+    within_bounds(living).await
+}
+
+/// The linked customers that the pass would have told the age of, had it seen them.
+async fn of_unknown_age(engine: &Engine) -> Result<Vec<stripe_link::Model>, DbErr> {
+    let mut found = Vec::new();
     let mut after = Uuid::nil();
     loop {
-        let links = within_bounds(linked_after(engine, after)).await?;
+        let links = linked()
+            .filter(stripe_link::Column::StripeCreated.is_null())
+            .filter(stripe_link::Column::CustomerId.gt(after))
+            .order_by_asc(stripe_link::Column::CustomerId)
+            .limit(BATCH as u64)
+            .all(&engine.db);
+        let links = within_bounds(links).await?;
         let Some(last) = links.last() else {
             return Ok(found);
         };
         after = last.customer_id;
-        found.linked += links.len() as u64;
-        for link in links {
-            let was_there = link.acked_at.unwrap_or(link.created_at) < pass_started_at;
-            let is_held = link.parked() == Some(Reason::DeletionRefused);
-            let Some(stripe_id) = link.stripe_id else {
-                continue;
-            };
-            if !was_there || seen.contains(&stripe_id) {
-                continue;
-            }
-            match (is_held, link.parked_dismissed_at) {
-                (true, None) => found.held.push(stripe_id),
-                // A person has seen it, and leaves it as it is.
-                (true, Some(_)) => {}
-                (false, _) => found.absent.push(stripe_id),
-            }
-        }
+        found.extend(links);
     }
 }
 
-async fn linked_after(engine: &Engine, after: Uuid) -> anyhow::Result<Vec<stripe_link::Model>> {
+fn linked() -> Select<stripe_link::Entity> {
     let customer = customer::Entity::belongs_to(stripe_link::Entity)
         .from(customer::Column::Id)
         .to(stripe_link::Column::CustomerId);
@@ -185,24 +222,20 @@ async fn linked_after(engine: &Engine, after: Uuid) -> anyhow::Result<Vec<stripe
     let not_known_to_be_deleted = Condition::any()
         .add(parked_reason.is_null())
         .add(parked_reason.ne(Reason::DeletedInStripe.as_str()));
-    let links = stripe_link::Entity::find()
+    stripe_link::Entity::find()
         .join_rev(JoinType::InnerJoin, customer.into())
-        .filter(stripe_link::Column::CustomerId.gt(after))
         .filter(stripe_link::Column::StripeId.is_not_null())
         .filter(stripe_link::Column::DetachedAt.is_null())
         .filter(not_known_to_be_deleted)
         .filter(customer::Column::DeletedAt.is_null())
-        .order_by_asc(stripe_link::Column::CustomerId)
-        .limit(BATCH)
-        .all(&engine.db)
-        .await?;
-    Ok(links)
 }
 
 async fn refuse(engine: &Engine, text: String) -> anyhow::Result<u64> {
     let now = engine.now(&engine.db).await?;
     state::store(&engine.db, now, |state| {
         state.refused = Set(Some(text.clone()));
+        // The next pass looks at all of them again.
+        state.pass_progress = Set(None);
     })
     .await?;
     bail!(text)

@@ -1,0 +1,135 @@
+//! Makes rows of customers that only Stripe had, a page of them as readily as one. Both sides agree on them, so
+//! nothing is pushed.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use entity::email::Email;
+use entity::message::StripeCopy;
+use entity::timeline::{self, Detail, Step};
+use entity::{customer, stripe_link, unmatched};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{OnConflict, Query};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
+    IntoActiveModel, QueryFilter, QueryTrait,
+};
+use uuid::Uuid;
+
+/// A customer of Stripe's and its e-mail as a row has it.
+pub(super) struct Newcomer<'a> {
+    pub(super) copy: &'a StripeCopy,
+    pub(super) email: Email,
+}
+
+/// Inserts rows and links of customers that no link names and whose e-mail no living row has; returns how many those
+/// were. Where either is not so any more, nothing is made of that customer. At most a page of them.
+pub(super) async fn insert(
+    tx: &DatabaseTransaction,
+    newcomers: &[Newcomer<'_>],
+    (read_at, now): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<HashSet<String>, DbErr> {
+    let rows: Vec<_> = newcomers.iter().map(|new| new.row(now)).collect();
+    let inserted = insert_rows(tx, &rows).await?;
+    let wanted: Vec<_> = newcomers
+        .iter()
+        .zip(&rows)
+        .filter(|(_, row)| inserted.contains(&row.id))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let links = wanted
+        .iter()
+        .map(|(new, row)| new.link(row, (read_at, now)))
+        .collect();
+    let linked = insert_links(tx, links).await?;
+    // Somebody has linked the customer to another row meanwhile: ours was never to be.
+    let unlinked: Vec<Uuid> = inserted.difference(&linked).copied().collect();
+    if !unlinked.is_empty() {
+        customer::Entity::delete_many()
+            .filter(customer::Column::Id.is_in(unlinked))
+            .exec(tx)
+            .await?;
+    }
+    let mut imported = HashSet::with_capacity(linked.len());
+    for (new, _) in wanted.iter().filter(|(_, row)| linked.contains(&row.id)) {
+        imported.insert(new.copy.stripe_id.clone());
+    }
+    unmatched::Entity::delete_many()
+        .filter(unmatched::Column::StripeId.is_in(&imported))
+        .exec(tx)
+        .await?;
+    let detail = Detail {
+        result: Some("imported".to_owned()),
+        ..Detail::default()
+    };
+    timeline::note_all(tx, (linked, Some(1)), Step::Apply, detail, now).await?;
+    Ok(imported)
+}
+
+impl Newcomer<'_> {
+    fn row(&self, now: DateTime<Utc>) -> customer::Model {
+        let fields = &self.copy.fields;
+        customer::Model {
+            id: Uuid::now_v7(),
+            email: self.email.as_given().to_owned(),
+            email_key: self.email.key().to_owned(),
+            name: fields.name.clone(),
+            phone: fields.phone.clone(),
+            description: fields.description.clone(),
+            rev: 1,
+            deleted_at: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    fn link(
+        &self,
+        row: &customer::Model,
+        (read_at, now): (DateTime<Utc>, DateTime<Utc>),
+    ) -> stripe_link::ActiveModel {
+        stripe_link::ActiveModel {
+            stripe_id: Set(Some(self.copy.stripe_id.clone())),
+            stripe_created: Set(Some(self.copy.created)),
+            base: Set(Some(row.fields())),
+            synced_rev: Set(row.rev),
+            observed_at: Set(Some(read_at)),
+            ..stripe_link::fresh(row.id, now)
+        }
+    }
+}
+
+/// Who writes the same addresses at the same time waits for the other to end, and then has nothing to insert.
+async fn insert_rows(
+    tx: &DatabaseTransaction,
+    rows: &[customer::Model],
+) -> Result<HashSet<Uuid>, DbErr> {
+    // In one order everywhere, so that two of them never wait for each other.
+    let mut rows: Vec<_> = rows.to_vec();
+    rows.sort_by(|a, b| a.email_key.cmp(&b.email_key));
+    let rows = rows
+        .into_iter()
+        .map(|row| row.into_active_model().reset_all());
+    let mut insert = customer::Entity::insert_many(rows).into_query();
+    insert
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .returning(Query::returning().column(customer::Column::Id));
+    ids(tx.query_all(&insert).await?, "id")
+}
+
+async fn insert_links(
+    tx: &DatabaseTransaction,
+    links: Vec<stripe_link::ActiveModel>,
+) -> Result<HashSet<Uuid>, DbErr> {
+    let mut insert = stripe_link::Entity::insert_many(links).into_query();
+    insert
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .returning(Query::returning().column(stripe_link::Column::CustomerId));
+    ids(tx.query_all(&insert).await?, "customer_id")
+}
+
+fn ids(rows: Vec<sea_orm::QueryResult>, column: &str) -> Result<HashSet<Uuid>, DbErr> {
+    rows.iter().map(|row| row.try_get("", column)).collect()
+}
