@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod arguments;
+mod bar;
 mod greeting;
 mod run;
 mod state;

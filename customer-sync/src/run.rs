@@ -20,6 +20,7 @@ use sync_worker::engine::Engine;
 use sync_worker::{LaneState, Worker};
 
 use crate::arguments::Arguments;
+use crate::bar;
 use crate::greeting::{self, Places};
 use crate::state::{self, Folder};
 
@@ -28,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(50);
 
 /// Runs until a signal, then drains.
 pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
-    telemetry::init(&arguments.log)?;
+    let terminal = bar::init(&arguments.log)?;
     // Before anything is counted.
     let metrics = telemetry::metrics()?;
     // What can be wrong with the settings is found before anything is started.
@@ -82,6 +83,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
             policy: arguments.worker.policy(),
             lane: LaneState::default(),
             steps: Steps::default(),
+            gauge: bar::gauge(terminal, &mut supervisor),
         },
         broker,
         intervals: arguments.worker.intervals(),

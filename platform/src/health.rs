@@ -97,6 +97,15 @@ impl Component {
         self.set(Kind::Ok, None);
     }
 
+    /// A beat in the middle of long work, which says nothing of its end: a problem stays one until `ok`.
+    pub fn busy(&self) {
+        let has_problem = matches!(lock(&self.state).kind, Kind::Problem(_));
+        match has_problem {
+            true => lock(&self.state).beat = now(),
+            false => self.ok(),
+        }
+    }
+
     /// A beat of a loop that runs but can't do its work. `what` is logged when it changes, and
     /// shown until `ok`; it must hold nothing secret.
     pub fn problem(&self, what: impl Into<String>) {
@@ -223,6 +232,24 @@ mod tests {
         assert_eq!(seen(&health), (false, "stalled", "no beat".to_owned(), 11));
         component.ok();
         assert!(seen(&health).0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_busy_is_not_stalled_and_keeps_its_problem() {
+        let health = Health::new();
+        let component = health.component("scan", LIMIT);
+        component.busy();
+        assert_eq!(seen(&health).1, "ok");
+        component.problem("no answer");
+        pass(9).await;
+        component.busy();
+        pass(9).await;
+        assert_eq!(
+            seen(&health),
+            (false, "problem", "no answer".to_owned(), 18)
+        );
+        pass(2).await;
+        assert_eq!(seen(&health).1, "stalled");
     }
 
     #[tokio::test(start_paused = true)]

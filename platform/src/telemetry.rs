@@ -20,9 +20,18 @@ use crate::config::{LogArgs, LogFormat};
 /// # Errors
 /// When the filter can't be read, or when the process logs already.
 pub fn init(args: &LogArgs) -> anyhow::Result<()> {
-    log(args, std::io::stderr)?
-        .try_init()
-        .context("starting the log")
+    init_to(args, std::io::stderr)
+}
+
+/// Starts logging to stderr by a writer that knows what else is drawn there.
+///
+/// # Errors
+/// As those of [`init`].
+pub fn init_to<W>(args: &LogArgs, writer: W) -> anyhow::Result<()>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    log(args, writer)?.try_init().context("starting the log")
 }
 
 fn log<W>(args: &LogArgs, writer: W) -> anyhow::Result<Box<dyn Subscriber + Send + Sync>>

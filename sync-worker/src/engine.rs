@@ -9,6 +9,7 @@ use platform::database;
 use platform::steps::Steps;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
 
+use crate::gauge::Gauge;
 use crate::lane::LaneState;
 use crate::policy::Policy;
 use crate::stripe::Stripe;
@@ -38,6 +39,8 @@ pub struct Engine {
     pub lane: LaneState,
     /// Where the steps below can be held up by a test.
     pub steps: Steps,
+    /// How far a full pass is.
+    pub gauge: Gauge,
 }
 
 impl Engine {

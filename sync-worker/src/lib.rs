@@ -8,6 +8,7 @@ mod deliveries;
 pub mod downsync;
 pub mod engine;
 mod frozen;
+mod gauge;
 mod lane;
 pub mod measure;
 pub mod observe;
@@ -22,5 +23,6 @@ pub mod upsync;
 mod worker;
 
 pub use config::Config;
+pub use gauge::{Gauge, Glance};
 pub use lane::LaneState;
 pub use worker::{Worker, start};

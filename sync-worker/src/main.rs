@@ -14,7 +14,7 @@ use platform::steps::Steps;
 use platform::supervisor::Supervisor;
 use platform::{admin, database, telemetry};
 use sync_worker::engine::Engine;
-use sync_worker::{Config, LaneState, Worker};
+use sync_worker::{Config, Gauge, LaneState, Worker};
 
 /// Longer than a push may take.
 const GRACE: Duration = Duration::from_secs(50);
@@ -93,6 +93,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
             policy: arguments.worker.policy(),
             lane: LaneState::default(),
             steps: Steps::default(),
+            gauge: Gauge::default(),
         },
         broker: Broker::rabbitmq(amqp_url, topology, "sync-worker"),
         intervals: arguments.worker.intervals(),

@@ -88,6 +88,8 @@ async fn read(
 ) -> anyhow::Result<Progress> {
     let now = engine.now(&engine.db).await?;
     let before = progress.open.clone();
+    let counted = (progress.counts.customers, progress.counts.pages);
+    let _shown = engine.gauge.begin(counted, before.len());
     let reading = Reading::new(engine, (drifts, stop), progress, now);
     let read = Box::pin(reading.run()).await;
     let progress = reading.progress();

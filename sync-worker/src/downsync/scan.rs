@@ -1,6 +1,7 @@
 //! When Stripe is looked at: the inbox and the events at every interval, everything at the start and
 //! at every longer one. One scanner at a time, by a lease.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,12 +17,16 @@ use super::events::{self, Polled};
 use super::publish::Drifts;
 use super::{inbox, pass, state};
 use crate::engine::Engine;
+use crate::gauge::Gauge;
 
 /// The lease of the scanner.
 pub const LEASE: &str = "downsync-scan";
 const LEASE_TTL: Duration = Duration::from_secs(15);
 /// A scanner renews its lease at least so often, and a stand-by looks so often whether it is free.
 const LEASE_RENEWAL: Duration = Duration::from_secs(5);
+
+/// So often the log tells how far a pass is.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 const ON_ERROR: Backoff = Backoff {
     first: Duration::from_secs(1),
@@ -92,6 +97,32 @@ async fn keep(engine: &Engine, lease: &Lease) {
     }
 }
 
+/// A pass may take hours: while page comes after page the scanner is not stalled, and now and then the log says how far it
+/// is, where nobody draws it.
+async fn show(gauge: &Gauge, health: &Component) -> Infallible {
+    let mut glance = gauge.watch();
+    let mut told_at = Instant::now();
+    loop {
+        // The sender is the gauge's own.
+        let _ = glance.changed().await;
+        let Some(glance) = *glance.borrow_and_update() else {
+            continue;
+        };
+        health.busy();
+        if gauge.is_drawn() || told_at.elapsed() < TOLD_EVERY {
+            continue;
+        }
+        told_at = Instant::now();
+        tracing::info!(
+            customers = glance.customers,
+            pages = glance.pages,
+            customers_per_second = glance.customers_per_second(std::time::Instant::now()),
+            slices_left = glance.slices,
+            "comparing Stripe's customers"
+        );
+    }
+}
+
 /// What is due when.
 pub struct Scanner {
     engine: Engine,
@@ -124,7 +155,12 @@ impl Scanner {
 
     /// Does what is due, and says how long there is nothing to do.
     async fn look(&mut self, health: &Component, stop: &CancellationToken) -> Duration {
-        match self.look_once(stop).await {
+        let engine = self.engine.clone();
+        let looked = tokio::select! {
+            looked = self.look_once(stop) => looked,
+            never = show(&engine.gauge, health) => match never {},
+        };
+        match looked {
             Ok(()) => {
                 self.failures = 0;
                 health.ok();

@@ -18,7 +18,6 @@ use platform::steps::Steps;
 use platform::test_support::{self, TestDatabase};
 use sea_orm::DbBackend;
 use stripe_sandbox::{Fault, Running, fault::Kind, start};
-use sync_worker::LaneState;
 use sync_worker::downsync::apply::{Applied, apply};
 use sync_worker::downsync::events::{self, Polled};
 use sync_worker::downsync::inbox::{self, Worked, read_again};
@@ -30,6 +29,7 @@ use sync_worker::engine::Engine;
 use sync_worker::policy::Policy;
 use sync_worker::stripe::{Options, Stripe};
 use sync_worker::upsync::{self, Pushed, due, missed};
+use sync_worker::{Gauge, LaneState};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -115,6 +115,7 @@ impl World {
             policy: setup.policy,
             lane: LaneState::default(),
             steps: Steps::default(),
+            gauge: Gauge::default(),
         };
         let mut tasks = JoinSet::new();
         let health = Health::new();

@@ -104,7 +104,8 @@ async fn a_worker_that_starts_after_a_pause_goes_on_where_the_last_one_stopped()
         until("all of it is done", LIMIT, async || {
             let home = world.row(edited.id).await.name.as_deref() == Some("B");
             let link = world.link(begun.id).await;
-            (home && link.stripe_id.is_some() && link.synced_rev == 2).then_some(())
+            let is_read = link.recheck_at.is_none();
+            (home && is_read && link.stripe_id.is_some() && link.synced_rev == 2).then_some(())
         })
         .await;
         stop.cancel();

@@ -21,10 +21,10 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use sea_orm::DatabaseConnection;
 use stripe_sandbox::Running;
-use sync_worker::LaneState;
 use sync_worker::engine::Engine;
 use sync_worker::policy::{DeleteCap, LinkByEmail, OnDelete, Policy};
 use sync_worker::stripe::{Options, Stripe};
+use sync_worker::{Gauge, LaneState};
 
 use super::gate::Gate;
 
@@ -85,6 +85,7 @@ impl World {
             policy,
             lane: LaneState::default(),
             steps: steps.clone(),
+            gauge: Gauge::default(),
         };
         let health = Health::new();
         let relay = || Relay {

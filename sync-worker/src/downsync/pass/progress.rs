@@ -4,8 +4,6 @@
 //! holds together: what is not left to read was read, what differed in it is with the broker, and who was missing
 //! from it is in the list.
 
-use std::time::{Duration, Instant};
-
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
@@ -19,8 +17,6 @@ use crate::engine::Engine;
 
 /// At most so often it is stored, so that a short pass writes only that it is complete.
 const STORED_EVERY: chrono::Duration = chrono::Duration::seconds(10);
-/// So often a line in the log tells of it.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// An older pass is not gone on with: too much of what it saw may have changed.
 const GOES_STALE: chrono::Duration = chrono::Duration::days(1);
 /// So many absent customers are remembered, in memory and in the row. One pass proves a thousand at most once it is
@@ -94,51 +90,23 @@ impl Progress {
     }
 }
 
-/// When the progress was last stored, and last told.
+/// When the progress was last stored.
 #[derive(Debug)]
-pub(super) struct Told {
-    since: Instant,
-    told_at: Instant,
-    stored_at: DateTime<Utc>,
-    /// Those of the process before are none of this one's speed.
-    customers_before: u64,
-}
+pub(super) struct StoredAt(DateTime<Utc>);
 
-impl Told {
-    pub(super) fn new(progress: &Progress, now: DateTime<Utc>) -> Self {
-        Self {
-            since: Instant::now(),
-            told_at: Instant::now(),
-            stored_at: now,
-            customers_before: progress.counts.customers,
-        }
+impl StoredAt {
+    /// A pass that begins has nothing to store yet.
+    pub(super) fn new(now: DateTime<Utc>) -> Self {
+        Self(now)
     }
 
     /// Whether to store it now; then it counts as stored.
-    pub(super) fn is_to_be_stored(&mut self, now: DateTime<Utc>) -> bool {
-        let is_due = now - self.stored_at >= STORED_EVERY;
+    pub(super) fn is_due(&mut self, now: DateTime<Utc>) -> bool {
+        let is_due = now - self.0 >= STORED_EVERY;
         if is_due {
-            self.stored_at = now;
+            self.0 = now;
         }
         is_due
-    }
-
-    /// Tells the log how it goes, if that was long ago.
-    pub(super) fn tell(&mut self, counts: &Counts, slices: usize) {
-        if self.told_at.elapsed() < TOLD_EVERY {
-            return;
-        }
-        self.told_at = Instant::now();
-        let seconds = self.since.elapsed().as_secs().max(1);
-        tracing::info!(
-            customers = counts.customers,
-            pages = counts.pages,
-            imported = counts.imported,
-            drifts = counts.drifts,
-            customers_per_second = counts.customers.saturating_sub(self.customers_before) / seconds,
-            slices_left = slices,
-            "comparing Stripe's customers"
-        );
     }
 }
 
@@ -175,8 +143,8 @@ mod tests {
 
     #[test]
     fn it_is_stored_every_ten_seconds() {
-        let mut told = Told::new(&Progress::begin(at(0)), at(0));
-        let stored: Vec<i64> = (0..25).filter(|s| told.is_to_be_stored(at(*s))).collect();
+        let mut stored_at = StoredAt::new(at(0));
+        let stored: Vec<i64> = (0..25).filter(|s| stored_at.is_due(at(*s))).collect();
         assert_eq!(stored, [10, 20]);
     }
 }

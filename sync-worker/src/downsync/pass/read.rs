@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Counts;
 use super::compare::{Compared, compare, missing};
 use super::newcomers;
-use super::progress::{Progress, Told};
+use super::progress::{Progress, StoredAt};
 use super::slice::Slice;
 use super::walk::{Closed, Walk};
 use crate::downsync::publish::Drifts;
@@ -36,7 +36,7 @@ struct Work {
     waiting: Vec<Slice>,
     /// What each reader has taken and not closed yet.
     taken: Vec<Option<Slice>>,
-    told: Told,
+    stored_at: StoredAt,
 }
 
 impl<'a> Reading<'a> {
@@ -54,7 +54,7 @@ impl<'a> Reading<'a> {
             work: Mutex::new(Work {
                 waiting: progress.open.clone(),
                 taken: vec![None; readers],
-                told: Told::new(&progress, now),
+                stored_at: StoredAt::new(now),
                 progress,
             }),
             moved: Notify::new(),
@@ -115,6 +115,7 @@ impl<'a> Reading<'a> {
             let page = self.page(&mut walk).await?;
             counts.pages += 1;
             let fresh = walk.take(page)?;
+            self.engine.gauge.add_page(fresh.len() as u64);
             self.bring_home(fresh, read_at, &mut counts).await?;
             self.give(reader, &mut walk);
             if let Some(closed) = walk.close() {
@@ -171,6 +172,7 @@ impl<'a> Reading<'a> {
         if let Some(older) = is_wanted.then(|| walk.split()).flatten() {
             work.waiting.push(older);
             work.taken[reader] = Some(walk.open());
+            self.engine.gauge.set_slices(work.slices());
             self.moved.notify_waiters();
         }
     }
@@ -190,11 +192,8 @@ impl<'a> Reading<'a> {
             work.progress.counts.add(&counts);
             work.progress.counts.customers += closed.seen.len() as u64;
             work.taken[reader] = open;
-            let left = work.taken.iter().flatten().count() + work.waiting.len();
-            let counts = work.progress.counts;
-            work.told.tell(&counts, left);
-            let is_due = work.told.is_to_be_stored(read_at);
-            is_due.then(|| work.so_far())
+            self.engine.gauge.set_slices(work.slices());
+            work.stored_at.is_due(read_at).then(|| work.so_far())
         };
         if let Some(progress) = to_store {
             progress.store(self.engine, read_at).await?;
@@ -209,6 +208,11 @@ impl<'a> Reading<'a> {
 }
 
 impl Work {
+    /// That are not closed.
+    fn slices(&self) -> usize {
+        self.taken.iter().flatten().count() + self.waiting.len()
+    }
+
     fn so_far(&self) -> Progress {
         let mut progress = self.progress.clone();
         progress.open = self.waiting.clone();

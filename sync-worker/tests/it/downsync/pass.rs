@@ -93,6 +93,28 @@ async fn a_first_import_takes_pages_at_once_and_reads_nobody_again() {
     .await;
 }
 
+#[tokio::test]
+async fn a_pass_shows_how_far_it_is_while_it_lasts() {
+    let world = World::new().await;
+    fill(&world, 500);
+    let mut glance = world.engine.gauge.watch();
+    let watch = async {
+        let mut seen = Vec::new();
+        while glance.changed().await.is_ok() {
+            let Some(shown) = *glance.borrow_and_update() else {
+                return seen;
+            };
+            seen.push((shown.customers, shown.pages));
+        }
+        seen
+    };
+    let (_, seen) = tokio::join!(world.pass(), watch);
+    assert!(seen.is_sorted());
+    let (customers, pages) = *seen.last().unwrap();
+    assert_eq!(customers, 500);
+    assert!(pages >= 5);
+}
+
 /// A51
 #[tokio::test]
 async fn a_pass_in_slices_over_what_is_in_step_writes_nothing() {
