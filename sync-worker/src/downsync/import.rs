@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use entity::email::Email;
 use entity::message::StripeCopy;
 use entity::timeline::{self, Detail, Step};
-use entity::{customer, stripe_link, unmatched};
+use entity::{customer, stripe_link};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{OnConflict, Query};
 use sea_orm::{
@@ -56,10 +56,6 @@ pub(super) async fn insert(
     for (new, _) in wanted.iter().filter(|(_, row)| linked.contains(&row.id)) {
         imported.insert(new.copy.stripe_id.clone());
     }
-    unmatched::Entity::delete_many()
-        .filter(unmatched::Column::StripeId.is_in(&imported))
-        .exec(tx)
-        .await?;
     let detail = Detail {
         result: Some("imported".to_owned()),
         ..Detail::default()

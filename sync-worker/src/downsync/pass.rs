@@ -90,7 +90,7 @@ async fn read(
     let before = progress.open.clone();
     let counted = (progress.counts.customers, progress.counts.pages);
     let _shown = engine.gauge.begin(counted, before.len());
-    let reading = Reading::new(engine, (drifts, stop), progress, now);
+    let reading = Reading::new(engine, (drifts, stop), progress, now).await?;
     let read = Box::pin(reading.run()).await;
     let progress = reading.progress();
     if let Err(error) = read {

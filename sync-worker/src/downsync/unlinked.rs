@@ -82,6 +82,7 @@ pub(super) async fn find_a_row(
     if imported.is_empty() {
         return Err(write::Error::EmailTaken);
     }
+    unmatched::forget(tx, &copy.stripe_id).await?;
     Ok(Found::Imported)
 }
 

@@ -115,6 +115,19 @@ async fn a_pass_shows_how_far_it_is_while_it_lasts() {
     assert!(pages >= 5);
 }
 
+/// If one of them ends the process, it must be known which.
+#[tokio::test]
+async fn while_a_worker_is_known_to_have_died_everybody_is_imported_by_himself() {
+    let world = World::new().await;
+    fill(&world, 50);
+    let long_ago = world.now().await - chrono::Duration::minutes(1);
+    let died = entity::worker::show(&world.engine.db, uuid::Uuid::new_v4(), long_ago);
+    died.await.unwrap();
+    let counts = world.pass().await;
+    assert_eq!((counts.drifts, counts.imported), (50, 0));
+    assert_eq!(world.rows().await.len(), 50);
+}
+
 /// A51
 #[tokio::test]
 async fn a_pass_in_slices_over_what_is_in_step_writes_nothing() {
