@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use platform::database;
 use platform::test_support::{postgres, until};
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ConnectionTrait, IntoActiveModel, Statement};
+use sea_orm::{ConnectionTrait, EntityTrait, IntoActiveModel, Statement};
 use sync_worker::downsync::apply::Applied;
 use sync_worker::downsync::pass::run_once;
 use sync_worker::downsync::publish::Drifts;
@@ -180,6 +180,33 @@ async fn a_page_that_is_imported_beside_a_create_of_one_of_its_emails_makes_no_s
     for row in world.rows().await {
         world.assert_in_step(row.id).await;
     }
+}
+
+/// Its push writes down whose it is while the pass takes it for nobody's: the address has been changed in Stripe.
+#[tokio::test]
+async fn a_customer_that_is_linked_while_its_page_is_imported_gets_no_row_of_its_own() {
+    let world = World::on(postgres().await, Setup::default()).await;
+    let row = world.create(&[("email", "a@x.io")]).await;
+    let stripe_id = world.stripe_creates(&[("email", "b@x.io")]);
+    world.stripe_creates(&[("email", "c@x.io")]);
+    let now = world.now().await;
+    let tx = database::begin(&world.engine.db).await.unwrap();
+    let link = stripe_link::lock_or_create(&tx, row.id, now).await.unwrap();
+    let mut linked = link.into_active_model();
+    linked.stripe_id = Set(Some(stripe_id.clone()));
+    linked.base = Set(Some(row.fields()));
+    linked.synced_rev = Set(row.rev);
+    linked.store(&tx, now).await.unwrap();
+    let finish = async {
+        until_blocked(&world).await;
+        tx.commit().await.unwrap();
+    };
+    let (counts, ()) = tokio::join!(world.pass(), finish);
+    assert_eq!((counts.imported, counts.drifts), (1, 2));
+    let rows = customer::Entity::find().all(&world.engine.db).await;
+    assert_eq!(rows.unwrap().len(), 2);
+    assert_eq!(world.row(row.id).await.email, "b@x.io");
+    world.assert_in_step(row.id).await;
 }
 
 /// The row was found by its address, and is given up before it could be locked: a customer of somebody
