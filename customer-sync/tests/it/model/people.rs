@@ -244,11 +244,11 @@ impl Model {
                 .unwrap_or_default()
                 .to_owned()
         };
-        let (row, stamp) = (mark("customer_sync_id"), mark("customer_sync_rev"));
+        let (row, stamp) = (mark("customer_sync_id"), mark("customer_sync_rev_name"));
         match self.rng.random_range(0..3) {
             0 => self.change_there(&id, &[("metadata", String::new())]).await,
             1 => {
-                self.change_there(&id, &[("metadata[customer_sync_rev]", String::new())])
+                self.change_there(&id, &[("metadata[customer_sync_rev_name]", String::new())])
                     .await
             }
             _ if row.is_empty() => {}
@@ -259,7 +259,7 @@ impl Model {
                     ("email", email),
                     ("name", name),
                     ("metadata[customer_sync_id]", row),
-                    ("metadata[customer_sync_rev]", stamp),
+                    ("metadata[customer_sync_rev_name]", stamp),
                 ]);
             }
         }

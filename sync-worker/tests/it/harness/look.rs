@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use entity::fields::{Field, Fields, Stamp};
+use entity::fields::{Field, Fields};
+use entity::stamp::Stamp;
+use entity::stripe_object::rev_of;
 use entity::{conflict, customer, outbox, stripe_link, unmatched};
 use platform::health::{ComponentReport, Health};
 use platform::test_support::until;
@@ -206,9 +208,9 @@ pub(crate) fn field_values(customer: &Value) -> Fields {
     fields.canonical()
 }
 
-/// Our mark on a customer as Stripe shows it.
-pub(crate) fn stamp(customer: &Value) -> Stamp {
-    let text = customer["metadata"]["customer_sync_rev"].as_str();
+/// Our mark on a field of a customer as Stripe shows it.
+pub(crate) fn stamp(customer: &Value, field: Field) -> Stamp {
+    let text = customer["metadata"][rev_of(field)].as_str();
     text.expect("it is stamped").parse().unwrap()
 }
 
