@@ -1,5 +1,6 @@
 //! What there is to see, on either side.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -99,6 +100,19 @@ impl World {
     /// What we read of Stripe, as method and path.
     pub(crate) fn reads(&self) -> Vec<String> {
         self.requests(|method| method == "GET")
+    }
+
+    /// Whatever was sent again under its idempotency key was the same.
+    #[track_caller]
+    pub(crate) fn assert_keys_stand_for_one_body(&self) {
+        let mut sent = HashMap::new();
+        for request in self.stripe.sandbox.requests() {
+            let Some(key) = request.idempotency_key else {
+                continue;
+            };
+            let first = sent.entry(key).or_insert(request.parameters.clone());
+            assert_eq!(*first, request.parameters, "{} again", request.path);
+        }
     }
 
     pub(crate) fn forget_requests(&self) {

@@ -169,6 +169,7 @@ async fn a_create_keeps_its_first_body_and_the_edit_follows() {
         world.assert_in_step(row.id).await;
         assert_eq!(world.row(row.id).await.rev, 2, "{kind:?}");
         assert!(world.conflicts().await.is_empty(), "{kind:?}");
+        world.assert_keys_stand_for_one_body();
     }
 }
 
