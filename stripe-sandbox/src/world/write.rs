@@ -125,7 +125,7 @@ impl World {
             .count();
         entry.event = Some(Head {
             id,
-            created: self.event_second.unwrap_or(now),
+            created: self.events.dated(self.event_second.unwrap_or(now)),
             kind,
             previous,
             request: cause.request,
