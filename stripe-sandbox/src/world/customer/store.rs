@@ -96,6 +96,26 @@ impl Store {
         }
     }
 
+    /// These customers and `others`, both oldest first, as one account has them. Within a second these come
+    /// first. No id may be in both.
+    pub(crate) fn merged(&self, others: Vec<Arc<Customer>>) -> Self {
+        let total = self.slots.len() + others.len();
+        let mut merged = Self {
+            slots: Vec::with_capacity(total),
+            places: HashMap::with_capacity(total),
+            ..Self::default()
+        };
+        let mut others = others.into_iter().peekable();
+        for customer in &self.slots {
+            while let Some(older) = others.next_if(|other| other.created < customer.created) {
+                merged.put(older);
+            }
+            merged.put(customer.clone());
+        }
+        others.for_each(|customer| merged.put(customer));
+        merged
+    }
+
     /// Every customer that is not deleted, newest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Customer>> {
         self.slots.iter().rev().filter(|customer| !customer.deleted)
