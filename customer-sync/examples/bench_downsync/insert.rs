@@ -166,6 +166,8 @@ impl Shape {
                 ("customer", "phone") => customer.phone.clone(),
                 ("customer", "description") => customer.description.clone(),
                 ("stripe_link", "stripe_id") => Some(customer.id.clone()),
+                // Indexed, so that it costs what it costs the worker.
+                ("stripe_link", "stripe_created") => Some(customer.created.to_string()),
                 ("stripe_link", "base") => Some(base(customer)),
                 _ => example.clone(),
             };
