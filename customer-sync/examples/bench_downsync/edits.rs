@@ -14,6 +14,7 @@ use sea_orm::sqlx::postgres::PgListener;
 use sea_orm::sqlx::{self, PgConnection};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use uuid::Uuid;
 
 use crate::open;
 use crate::sandbox::Sandbox;
@@ -51,8 +52,10 @@ impl Edits {
         }
         let mut listener = PgListener::connect(self.database.expose()).await?;
         listener.listen("bench").await?;
+        // Names that no earlier run has given: an edit that changes nothing would raise no event.
+        let run = Uuid::now_v7();
         let names: Vec<String> = (0..ids.len())
-            .map(|it| format!("Edited {it} {}", ids[it]))
+            .map(|number| format!("Edited {number} {run}"))
             .collect();
         let edits = ids.into_iter().zip(names.iter().cloned()).collect();
         let (begun, heard) = tokio::join!(
