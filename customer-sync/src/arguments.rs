@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use platform::config::{BrokerArgs, LogArgs, Secret};
+use platform::config::{BrokerArgs, LogArgs, Secret, secret};
+
+use crate::command::{apply, plan};
 
 #[derive(Parser)]
 #[command(
@@ -41,6 +43,22 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Ask the process that listens on API_LISTEN whether it is alive.
     Healthcheck,
+    /// Print what would be done now on either side, and write nothing.
+    ///
+    /// Exit code 0: nothing; 2: something differs; 1: an error. On SQLite no other customer-sync may be running.
+    Plan(plan::Options),
+    /// Do exactly what a plan says; all of it is refused if any of it is stale.
+    ///
+    /// Exit code 0: all of it was done; 2: some items were not, and are named; 1: an error. What is refused in the
+    /// plan, or waits, is left alone.
+    Apply(apply::Options),
+}
+
+impl Arguments {
+    /// The database's URL, where one is named; else it is SQLite under DATA_DIR.
+    pub(crate) fn database_url(&self) -> anyhow::Result<Option<Secret>> {
+        secret(&self.database_url, &self.database_url_file, "DATABASE_URL")
+    }
 }
 
 #[cfg(test)]

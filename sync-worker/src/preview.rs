@@ -56,7 +56,7 @@ pub struct Preview {
 /// # Errors
 /// Something is away, or the key is one of an account that the database does not belong to.
 pub async fn read(engine: &Engine) -> anyhow::Result<Preview> {
-    let account = state::read_account(engine).await?;
+    let account = account(engine).await?;
     let read_at = engine.now(&engine.db).await?;
     let mut items = Vec::new();
     let mut listed = Listed::default();
@@ -81,6 +81,14 @@ pub async fn read(engine: &Engine) -> anyhow::Result<Preview> {
         listed: count,
         items,
     })
+}
+
+/// Whose key it is; none where the key may not say so. Writes nothing.
+///
+/// # Errors
+/// Another account's than the one that the database belongs to, or Stripe did not say.
+pub async fn account(engine: &Engine) -> anyhow::Result<Option<String>> {
+    state::read_account(engine).await
 }
 
 /// Tells the settings that decide apart: 16 hex characters.

@@ -51,7 +51,7 @@ async fn an_edit_of_one_side_is_an_update_of_the_other_field_by_field() {
         changes: change(field, from, to),
     };
     let out = update(Side::Stripe, Field::Name, "A", "B");
-    assert_eq!(only(&world).await.steps, [out.clone()]);
+    assert_eq!(only(&world).await.steps, std::slice::from_ref(&out));
     world.stripe_edits(&stripe_id, &[("email", "b@x.io")]);
     let item = only(&world).await;
     let rename = Step::Rename {
