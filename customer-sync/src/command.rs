@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 pub(crate) mod apply;
+pub(crate) mod export;
 mod file;
+mod format;
+pub(crate) mod import;
 mod interrupt;
 mod open;
 pub(crate) mod plan;

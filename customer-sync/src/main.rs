@@ -24,5 +24,11 @@ async fn main() -> ExitCode {
         Some(Command::Apply(options)) => {
             command::exit(command::apply::run(arguments, options).await)
         }
+        Some(Command::Import(options)) => {
+            command::exit(command::import::run(arguments, options).await)
+        }
+        Some(Command::Export(options)) => {
+            command::exit(command::export::run(arguments, options).await)
+        }
     }
 }

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// A file under its final name with `.part` behind it. What was written so far stays there if nobody finishes it.
+/// A file under its final name with `.part` behind it. One that nobody finishes is removed; a `.part` that is left behind
+/// is of a process that was killed.
 pub(crate) struct Part {
-    writer: BufWriter<File>,
+    /// None once it is finished.
+    writer: Option<BufWriter<File>>,
     part: PathBuf,
     path: PathBuf,
 }
@@ -27,17 +29,22 @@ impl Part {
             .open(&part)
             .with_context(|| format!("opening {}", part.display()))?;
         Ok(Self {
-            writer: BufWriter::new(file),
+            writer: Some(BufWriter::new(file)),
             part,
             path: path.to_owned(),
         })
     }
 
     /// Gives it its name, in place of an older file of that name.
-    pub(crate) fn finish(self) -> anyhow::Result<()> {
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         let shown = self.part.display().to_string();
-        let file = self
-            .writer
+        self.open()
+            .and_then(Write::flush)
+            .with_context(|| format!("writing {shown}"))?;
+        let Some(writer) = self.writer.take() else {
+            return Ok(());
+        };
+        let file = writer
             .into_inner()
             .with_context(|| format!("writing {shown}"))?;
         file.sync_all()
@@ -45,14 +52,28 @@ impl Part {
         std::fs::rename(&self.part, &self.path)
             .with_context(|| format!("renaming {shown} to {}", self.path.display()))
     }
+
+    fn open(&mut self) -> std::io::Result<&mut BufWriter<File>> {
+        self.writer
+            .as_mut()
+            .ok_or_else(|| std::io::ErrorKind::NotConnected.into())
+    }
 }
 
 impl Write for Part {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.writer.write(bytes)
+        self.open()?.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.writer.flush()
+        self.open()?.flush()
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.writer.is_some() {
+            let _ = std::fs::remove_file(&self.part);
+        }
     }
 }

@@ -28,6 +28,12 @@ impl Interrupt {
     pub(crate) fn is_set(&self) -> bool {
         *self.signalled.borrow()
     }
+
+    /// Returns once there is a signal.
+    pub(crate) async fn wait(&self) {
+        let mut signalled = self.signalled.clone();
+        let _ = signalled.wait_for(|is_set| *is_set).await;
+    }
 }
 
 #[cfg(unix)]

@@ -46,6 +46,19 @@ pub(crate) async fn existing(arguments: &Arguments) -> anyhow::Result<Opened> {
     Ok(Opened { db, folder })
 }
 
+/// A database that may be filled: on SQLite it is made if it is missing.
+///
+/// # Errors
+/// As [`existing`]'s.
+pub(crate) async fn fillable(arguments: &Arguments) -> anyhow::Result<Opened> {
+    if !state::url(arguments)?.expose().starts_with("sqlite:") {
+        return existing(arguments).await;
+    }
+    let folder = Some(Folder::take(&arguments.data_dir)?);
+    let (db, _) = state::open(arguments).await?;
+    Ok(Opened { db, folder })
+}
+
 async fn check_schema(db: &DatabaseConnection) -> anyhow::Result<()> {
     let step = "run `migration up`, or start customer-sync once";
     // Asking for what is missing would make the table that is asked.
