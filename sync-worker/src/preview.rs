@@ -36,6 +36,9 @@ mod look;
 
 const BATCH: u64 = 1_000;
 
+/// Customers of Stripe's list between two lines in the log.
+const TOLD_EVERY: u64 = 10_000;
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
@@ -65,6 +68,9 @@ pub async fn read(engine: &Engine) -> anyhow::Result<Preview> {
         let (drifts, last) = page(engine, &mut listed, (after, newest)).await?;
         newest = newest.or(drifts.first().map(|drift| drift.copy.created));
         look_at(engine, drifts, &mut items).await?;
+        if listed.count().is_multiple_of(TOLD_EVERY) {
+            tracing::info!(customers = listed.count(), "read of Stripe's list so far");
+        }
         match last {
             Some(last) => after = Some(last),
             None => break,

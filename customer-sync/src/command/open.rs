@@ -1,6 +1,7 @@
 //! What a command works with: the database, and Stripe.
 
 use anyhow::{Context, bail, ensure};
+use entity::worker;
 use migration::{Migrator, MigratorTrait};
 use platform::clock::Clock;
 use platform::database;
@@ -8,6 +9,7 @@ use platform::steps::Steps;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use sync_worker::LaneState;
 use sync_worker::engine::Engine;
+use sync_worker::registry::LIVE;
 
 use crate::arguments::Arguments;
 use crate::state::{self, Folder};
@@ -110,6 +112,11 @@ pub(crate) async fn worker(arguments: &mut Arguments) -> anyhow::Result<Worker> 
         lane: LaneState::default(),
         steps: Steps::default(),
     };
+    // One more who reads: a share as theirs, though they do not make room for it.
+    let now = engine.now(&engine.db).await?;
+    let others = worker::count_since(&engine.db, now - LIVE).await?;
+    let share = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+    engine.stripe.set_share(share);
     Ok(Worker {
         engine,
         _opened: opened,

@@ -67,11 +67,13 @@ pub async fn carry_out(engine: &Engine, item: &Item) -> anyhow::Result<Done> {
         drift: drift.as_ref(),
         customer_id: item.customer_id,
     };
+    engine.steps.reach("item: read").await;
     let outcome = match within_bounds(take_home(engine, subject, item)).await {
         Ok(Some(outcome)) => outcome,
         Ok(None) | Err(write::Error::EmailTaken) => return Ok(Done::Stale),
         Err(error) => return Err(error).context("bringing a customer home"),
     };
+    engine.steps.reach("item: home").await;
     let is_sent = |step: &Step| step.is_pushed() || *step == Step::Settle;
     let (Some(id), Some(rev)) = (item.customer_id, outcome.rev) else {
         return Ok(Done::Done);

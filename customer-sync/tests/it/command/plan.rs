@@ -108,6 +108,29 @@ async fn a_stale_plan_is_refused_as_a_whole() {
     assert_eq!(pair.writes(), [] as [String; 0]);
 }
 
+/// The first of the two takes the e-mail of both.
+#[tokio::test]
+async fn an_item_that_goes_stale_meanwhile_is_skipped_and_named() {
+    let pair = Pair::new().await;
+    for email in ["ada@x.io", "Ada@X.io"] {
+        pair.stripe
+            .sandbox
+            .create_as_human(&[("email", email)])
+            .unwrap();
+    }
+    let plan = planned(&pair).await;
+    let ran = pair.run(&["apply", &plan]).await;
+    assert!(
+        ran.ended(2)
+            .stdout
+            .starts_with("1 of 2 items done, 1 not done")
+    );
+    let named = "not done: it is no longer as the plan says";
+    assert!(ran.stderr.contains("Stripe's cus_"), "{}", ran.stderr);
+    assert!(ran.stderr.contains(named), "{}", ran.stderr);
+    assert_eq!(pair.rows().await.len(), 1);
+}
+
 #[tokio::test]
 async fn a_plan_of_other_settings_or_another_account_is_refused() {
     let pair = Pair::new().await;

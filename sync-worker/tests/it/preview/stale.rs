@@ -1,5 +1,17 @@
 //! An item that says what is no longer so is not done, whoever changed what.
 
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use entity::email::Email;
+use entity::fields::Fields;
+use entity::{customer, write};
+use platform::database;
+use platform::steps::{Place, Script, Steps};
+use sea_orm::DatabaseConnection;
+use sync_worker::engine::Engine;
+use uuid::Uuid;
+
 use super::*;
 
 /// What is no longer so is seen by a check, and by the doing, which then does nothing.
@@ -92,6 +104,76 @@ async fn what_stripe_does_not_take_is_left_to_the_worker() {
     world.fault("POST /v1/customers/{id}", reset);
     let came = carry_out(&world.engine, &item).await.unwrap();
     assert_eq!(came, Done::Later);
+    world.settle().await;
+    world.assert_in_step(row.id).await;
+}
+
+type Action = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Has something done at one place.
+struct At(&'static str, Mutex<Option<Action>>);
+
+impl Script for At {
+    fn reach(&self, place: Place) -> Action {
+        let action = (place.name == self.0).then(|| self.1.lock().unwrap().take());
+        action.flatten().unwrap_or_else(|| Box::pin(async {}))
+    }
+}
+
+/// An application gives the customer this name while the item is being done.
+fn renamed_at(world: &World, place: &'static str, id: Uuid) -> Engine {
+    let rename = Box::pin(rename(world.engine.db.clone(), id));
+    Engine {
+        steps: Steps::scripted(Arc::new(At(place, Mutex::new(Some(rename))))),
+        ..world.engine.clone()
+    }
+}
+
+async fn rename(db: DatabaseConnection, id: Uuid) {
+    let tx = database::begin(&db).await.unwrap();
+    let row = customer::lock(&tx, id).await.unwrap().unwrap();
+    let fields = Fields {
+        name: Some("in between".to_owned()),
+        ..row.fields()
+    };
+    let email = Email::parse(&row.email).unwrap();
+    let now = row.updated_at + chrono::Duration::microseconds(1);
+    write::update(&tx, &row, (&email, &fields), now, None)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_edit_between_the_check_and_the_locks_leaves_the_item_undone() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.stripe_edits(&stripe_id, &[("name", "theirs"), ("phone", "1")]);
+    let item = only(&world).await;
+    assert!(is_current(&world.engine, &item).await.unwrap());
+    let engine = renamed_at(&world, "item: read", row.id);
+    assert_eq!(carry_out(&engine, &item).await.unwrap(), Done::Stale);
+    let row = world.row(row.id).await;
+    assert_eq!((row.name.as_deref(), row.phone), (Some("in between"), None));
+    assert_eq!(world.calls(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn an_edit_between_both_halves_is_not_sent_with_them_and_the_worker_sends_it_at_once() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.stripe_edits(&stripe_id, &[("phone", "1")]);
+    world.update(row.id, &[("description", "D")]).await;
+    let item = only(&world).await;
+    assert_eq!(item.steps.len(), 2);
+    let engine = renamed_at(&world, "item: home", row.id);
+    assert_eq!(carry_out(&engine, &item).await.unwrap(), Done::HomeOnly);
+    assert_eq!(world.calls(), [] as [String; 0]);
+    assert_eq!(world.row(row.id).await.phone.as_deref(), Some("1"));
+    assert_eq!(world.due().await, 1);
+    assert_eq!(world.shown(&stripe_id)["name"], "in between");
     world.settle().await;
     world.assert_in_step(row.id).await;
 }
