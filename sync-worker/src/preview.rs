@@ -4,6 +4,8 @@
 //! [`read`] walks both sides and holds what differs, and 8 bytes for every customer in Stripe. While others
 //! write, what it shows is of several moments; each item says what it was made of.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use entity::message::{Drift, StripeCopy};
@@ -11,12 +13,12 @@ use entity::write;
 use entity::{customer, stripe_link};
 use platform::database::within_bounds;
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect};
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
 use uuid::Uuid;
 
 use crate::downsync::diff::is_drift;
+use crate::downsync::inbox::read_again;
 use crate::downsync::state;
 use crate::engine::Engine;
 use crate::policy::Policy;
@@ -190,19 +192,24 @@ async fn see(engine: &Engine, subject: Subject<'_>) -> anyhow::Result<Option<Ite
     }
 }
 
-/// Looks at the rows that wait to be pushed and that no copy of Stripe's led to.
+/// Looks at the rows that wait to be pushed and that no copy of Stripe's led to. Those that Stripe did not list may be
+/// known to it nevertheless.
 async fn waiting(engine: &Engine, items: &mut Vec<Item>) -> anyhow::Result<()> {
     let known: HashSet<Uuid> = items.iter().filter_map(|item| item.customer_id).collect();
     let mut after = Uuid::nil();
     loop {
-        let ids = within_bounds(waiting_after(engine, after)).await?;
-        let Some(last) = ids.last() else {
+        let rows = within_bounds(waiting_after(engine, after)).await?;
+        let Some((last, _)) = rows.last() else {
             return Ok(());
         };
         after = *last;
-        for id in ids.into_iter().filter(|id| !known.contains(id)) {
+        for (id, stripe_id) in rows.into_iter().filter(|(id, _)| !known.contains(id)) {
+            let drift = match stripe_id {
+                Some(stripe_id) => read_again(engine, &stripe_id).await?,
+                None => None,
+            };
             let subject = Subject {
-                drift: None,
+                drift: drift.as_ref(),
                 customer_id: Some(id),
             };
             items.extend(see(engine, subject).await?);
@@ -210,7 +217,7 @@ async fn waiting(engine: &Engine, items: &mut Vec<Item>) -> anyhow::Result<()> {
     }
 }
 
-async fn waiting_after(engine: &Engine, after: Uuid) -> Result<Vec<Uuid>, sea_orm::DbErr> {
+async fn waiting_after(engine: &Engine, after: Uuid) -> Result<Vec<(Uuid, Option<String>)>, DbErr> {
     let to_link = customer::Entity::belongs_to(stripe_link::Entity)
         .from(customer::Column::Id)
         .to(stripe_link::Column::CustomerId);
@@ -219,6 +226,7 @@ async fn waiting_after(engine: &Engine, after: Uuid) -> Result<Vec<Uuid>, sea_or
     customer::Entity::find()
         .select_only()
         .column(customer::Column::Id)
+        .column(stripe_link::Column::StripeId)
         .join(JoinType::LeftJoin, to_link.into())
         .filter(customer::Column::Id.gt(after))
         .filter(synced_rev.clone().is_null().or(rev.gt(synced_rev)))

@@ -48,7 +48,8 @@ pub async fn apply(engine: &Engine, drift: &Drift) -> Result<Applied, write::Err
     }
 }
 
-fn is_taken(error: &write::Error) -> bool {
+/// Whether another transaction was quicker: start again.
+pub(crate) fn is_taken(error: &write::Error) -> bool {
     match error {
         write::Error::EmailTaken => true,
         write::Error::Database(error) => {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::item::{Item, Step};
 use super::look::{Looked, Outcome, Subject, look, look_in};
 use super::see;
+use crate::downsync::apply::is_taken;
 use crate::downsync::inbox::read_again;
 use crate::engine::Engine;
 use crate::stripe::{Lane, ListPage};
@@ -70,7 +71,8 @@ pub async fn carry_out(engine: &Engine, item: &Item) -> anyhow::Result<Done> {
     engine.steps.reach("item: read").await;
     let outcome = match within_bounds(take_home(engine, subject, item)).await {
         Ok(Some(outcome)) => outcome,
-        Ok(None) | Err(write::Error::EmailTaken) => return Ok(Done::Stale),
+        Ok(None) => return Ok(Done::Stale),
+        Err(error) if is_taken(&error) => return Ok(Done::Stale),
         Err(error) => return Err(error).context("bringing a customer home"),
     };
     engine.steps.reach("item: home").await;

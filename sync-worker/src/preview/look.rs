@@ -12,7 +12,7 @@ use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
 use uuid::Uuid;
 
 use super::item::{Item, Side, Step, Was, changes, digest};
-use crate::downsync::apply::{Applied, apply_in};
+use crate::downsync::apply::{Applied, apply_in, is_taken};
 use crate::downsync::diff::is_drift;
 use crate::engine::Engine;
 use crate::observe::store::Observed;
@@ -64,7 +64,7 @@ pub(super) async fn look(
             Ok(Looked::Is(outcome)) => return Ok(outcome.item),
             Ok(Looked::Row(id)) => subject.customer_id = Some(id),
             // It was linked, or the e-mail was taken, between two looks of the engine's.
-            Err(write::Error::EmailTaken) => {}
+            Err(error) if is_taken(&error) => {}
             Err(error) => return Err(error),
         }
     }

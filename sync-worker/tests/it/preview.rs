@@ -7,6 +7,7 @@ use sync_worker::preview::{Change, Done, Item, Preview, Side, Step, carry_out, i
 use crate::harness::{Setup, World, each_world};
 
 mod item;
+mod random;
 mod stale;
 
 async fn preview(world: &World) -> Preview {
