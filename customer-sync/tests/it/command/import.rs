@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use entity::outbox;
-use sea_orm::PaginatorTrait;
+use sea_orm::{ConnectionTrait, PaginatorTrait};
 
 use super::*;
 use crate::client::until;
@@ -172,6 +172,25 @@ async fn an_import_that_is_interrupted_says_how_far_it_has_come() {
     assert!(ran.ended(1).stderr.contains(expected), "{}", ran.stderr);
     assert!(ran.stdout.starts_with("1000 created"));
     assert_eq!(pair.rows().await.len(), 1_000);
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_more_stops_it_with_whole_batches_committed() {
+    let pair = Pair::new().await;
+    let full = "CREATE TRIGGER full BEFORE INSERT ON outbox WHEN (SELECT count(*) FROM outbox) >= 500 \
+                BEGIN SELECT RAISE(ABORT, 'full'); END";
+    let db = &pair.database.connection;
+    db.execute_unprepared(full).await.unwrap();
+    let file = pair.file("a.jsonl", many(1_000));
+    let ran = pair.run(&["import", &file]).await;
+    let expected = "stopped; all up to line 400 is committed";
+    assert!(ran.ended(1).stderr.contains(expected), "{}", ran.stderr);
+    // Those of the next batch that went through for themselves are whole, too.
+    assert_eq!((pair.rows().await.len(), outbox(&pair).await), (500, 500));
+    db.execute_unprepared("DROP TRIGGER full").await.unwrap();
+    let ran = pair.run(&["import", &file]).await;
+    let summary = "500 created, 0 updated, 500 unchanged, 0 refused.\n";
+    assert_eq!(ran.ended(0).stdout, summary);
 }
 
 /// A create beside the import takes the e-mail between its look and its write, again and again.
