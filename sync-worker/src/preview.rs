@@ -70,12 +70,10 @@ pub async fn read(engine: &Engine) -> anyhow::Result<Preview> {
         let (drifts, last) = page(engine, &mut listed, (after, newest)).await?;
         newest = newest.or(drifts.first().map(|drift| drift.copy.created));
         look_at(engine, drifts, &mut items).await?;
+        let Some(last) = last else { break };
+        after = Some(last);
         if listed.count().is_multiple_of(TOLD_EVERY) {
             tracing::info!(customers = listed.count(), "read of Stripe's list so far");
-        }
-        match last {
-            Some(last) => after = Some(last),
-            None => break,
         }
     }
     let count = listed.count();
