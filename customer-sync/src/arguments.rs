@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use platform::config::{BrokerArgs, LogArgs, Secret};
+use platform::config::{BrokerArgs, LogArgs, Secret, secret};
+
+use crate::command::{apply, export, import, plan};
 
 #[derive(Parser)]
 #[command(
@@ -41,6 +43,36 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Ask the process that listens on API_LISTEN whether it is alive.
     Healthcheck,
+    /// Print what would be done now on either side, and write nothing.
+    ///
+    /// Exit code 0: nothing; 2: something differs; 1: an error. On SQLite no other customer-sync may be running.
+    Plan(plan::Options),
+    /// Do exactly what a plan says; all of it is refused if any of it is stale.
+    ///
+    /// Exit code 0: all of it was done; 2: some items were not, and are named; 1: an error. What is refused in the
+    /// plan, or waits, is left alone.
+    Apply(apply::Options),
+    /// Take customers from a file: those of a new e-mail are created, the others updated.
+    ///
+    /// A csv file begins with a line of names; a jsonl file has an object in each line. email is needed and tells who it
+    /// is. name, phone and description are taken where they are given: an empty one (csv) or null (jsonl) is cleared, an
+    /// absent one left as it is. id, stripe_id, rev and updated_at, as `export` writes them, are accepted and ignored.
+    ///
+    /// Every line is taken or refused for itself, and a refused one is named by its number. Running it again is safe.
+    /// Exit code 0: all were taken; 2: some were refused; 1: it stopped, and says up to which line all is committed.
+    Import(import::Options),
+    /// Write all customers that are not deleted, as `import` reads them.
+    ///
+    /// While others write, each page of 1,000 is of a moment of its own. Exit code 0, or 1: an error; FILE is then as it
+    /// was.
+    Export(export::Options),
+}
+
+impl Arguments {
+    /// The database's URL, where one is named; else it is SQLite under DATA_DIR.
+    pub(crate) fn database_url(&self) -> anyhow::Result<Option<Secret>> {
+        secret(&self.database_url, &self.database_url_file, "DATABASE_URL")
+    }
 }
 
 #[cfg(test)]

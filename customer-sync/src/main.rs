@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use platform::admin;
+use platform::process::exit;
 
 mod arguments;
 mod bar;
+mod command;
 mod greeting;
 mod run;
 mod state;
@@ -14,9 +17,19 @@ use arguments::{Arguments, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    platform::process::exit(match arguments.command {
-        None => run::run(arguments).await,
-        Some(Command::Healthcheck) => platform::admin::healthcheck(&arguments.api.api_listen).await,
-    })
+    let mut arguments = Arguments::parse();
+    match arguments.command.take() {
+        None => exit(run::run(arguments).await),
+        Some(Command::Healthcheck) => exit(admin::healthcheck(&arguments.api.api_listen).await),
+        Some(Command::Plan(options)) => command::exit(command::plan::run(arguments, options).await),
+        Some(Command::Apply(options)) => {
+            command::exit(command::apply::run(arguments, options).await)
+        }
+        Some(Command::Import(options)) => {
+            command::exit(command::import::run(arguments, options).await)
+        }
+        Some(Command::Export(options)) => {
+            command::exit(command::export::run(arguments, options).await)
+        }
+    }
 }

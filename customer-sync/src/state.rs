@@ -1,11 +1,11 @@
 //! What the process keeps on disk: its folder, which one process may use at a time, and its database.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use migration::{Migrator, MigratorTrait};
-use platform::config::{Secret, secret};
+use platform::config::Secret;
 use platform::database;
 use sea_orm::DatabaseConnection;
 
@@ -54,17 +54,18 @@ pub(crate) async fn open(arguments: &Arguments) -> anyhow::Result<(DatabaseConne
     Ok((db, url))
 }
 
-fn url(arguments: &Arguments) -> anyhow::Result<Secret> {
-    let given = secret(
-        &arguments.database_url,
-        &arguments.database_url_file,
-        "DATABASE_URL",
-    )?;
-    match given {
+/// Where the database is.
+pub(crate) fn url(arguments: &Arguments) -> anyhow::Result<Secret> {
+    match arguments.database_url()? {
         Some(url) => Ok(url),
         None => {
-            let file = arguments.data_dir.join("customer-sync.db");
+            let file = file(&arguments.data_dir);
             Ok(Secret::new(format!("sqlite:{}?mode=rwc", file.display())))
         }
     }
+}
+
+/// The database of a folder, where none is named.
+pub(crate) fn file(data_dir: &Path) -> PathBuf {
+    data_dir.join("customer-sync.db")
 }

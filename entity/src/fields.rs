@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use sea_orm::FromJsonQueryResult;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::email::Email;
 
@@ -111,23 +110,6 @@ impl Fields {
             .filter(|field| self.get(*field) != other.get(*field))
             .collect()
     }
-
-    /// 16 hex characters that tell the values of some fields from any others: the start of a SHA-256.
-    pub fn digest(&self, of: &[Field]) -> String {
-        let mut hash = Sha256::new();
-        for field in Field::ALL.into_iter().filter(|field| of.contains(field)) {
-            hash.update(field.as_str().as_bytes());
-            match self.get(field) {
-                // The length keeps ("ab", "c") apart from ("a", "bc").
-                Some(text) => {
-                    hash.update((text.len() as u64).to_be_bytes());
-                    hash.update(text.as_bytes());
-                }
-                None => hash.update([0xff; 8]),
-            }
-        }
-        hex::encode(&hash.finalize()[..8])
-    }
 }
 
 /// One text in canonical form; `None` for an empty one.
@@ -172,71 +154,6 @@ pub fn validate(fields: &Fields) -> Result<Email, Invalid> {
     Ok(email)
 }
 
-/// What a write of ours leaves in Stripe's metadata (`customer_sync_rev`): the revision, the fields
-/// that it sent, and their digest. It tells a late write of ours from a human's edit, field by field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
-    pub rev: i64,
-    pub sent: Vec<Field>,
-    pub digest: String,
-}
-
-impl Stamp {
-    /// The stamp of a write that sends these fields of these values.
-    pub fn of(rev: i64, values: &Fields, sent: &[Field]) -> Self {
-        Self {
-            rev,
-            sent: Field::ALL
-                .into_iter()
-                .filter(|field| sent.contains(field))
-                .collect(),
-            digest: values.digest(sent),
-        }
-    }
-
-    /// Whether these values still hold what the stamped write sent.
-    pub fn fits(&self, values: &Fields) -> bool {
-        values.digest(&self.sent) == self.digest
-    }
-}
-
-/// `7-en-0123456789abcdef`: the rev, the first letters of the fields sent, their digest.
-impl fmt::Display for Stamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-", self.rev)?;
-        for field in &self.sent {
-            f.write_str(&field.as_str()[..1])?;
-        }
-        write!(f, "-{}", self.digest)
-    }
-}
-
-/// The text is no stamp of ours; somebody else wrote it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no stamp of a write")]
-pub struct NoStamp;
-
-impl FromStr for Stamp {
-    type Err = NoStamp;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut parts = text.splitn(3, '-');
-        let mut next = || parts.next().ok_or(NoStamp);
-        let rev = next()?.parse().map_err(|_| NoStamp)?;
-        let letters = next()?;
-        let digest = next()?.to_owned();
-        let sent: Vec<Field> = Field::ALL
-            .into_iter()
-            .filter(|field| letters.contains(&field.as_str()[..1]))
-            .collect();
-        let is_digest = digest.len() == 16 && digest.bytes().all(|b| b.is_ascii_hexdigit());
-        if !is_digest || sent.len() != letters.len() {
-            return Err(NoStamp);
-        }
-        Ok(Self { rev, sent, digest })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,43 +193,14 @@ mod tests {
         assert_eq!(fault(&good), Field::Phone);
     }
 
-    #[test]
-    fn a_stamp_survives_its_text_and_no_other_text_is_one() {
-        let values = fields("a@x.io", "b");
-        for sent in [&[][..], &[Field::Name], &[Field::Description, Field::Email]] {
-            let stamp = Stamp::of(7, &values, sent);
-            assert_eq!(stamp.to_string().parse(), Ok(stamp));
-        }
-        for text in [
-            "",
-            "7",
-            "7-",
-            "7-e-",
-            "x-e-0123456789abcdef",
-            "7-e-0123456789abcdeg",
-            "7-x-0123456789abcdef",
-            "7-ee-0123456789abcdef",
-        ] {
-            assert_eq!(text.parse::<Stamp>(), Err(NoStamp), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_stamp_fits_while_the_fields_it_sent_are_untouched() {
-        let stamp = Stamp::of(7, &fields("a@x.io", "b"), &[Field::Name]);
-        assert!(stamp.fits(&fields("other@x.io", "b")));
-        assert!(!stamp.fits(&fields("a@x.io", "c")));
-    }
-
     proptest! {
         #[test]
-        fn canonical_is_idempotent_and_digest_follows_equality(
+        fn canonical_is_idempotent_and_equality_is_no_difference(
             a in ".{0,8}", b in ".{0,8}", c in ".{0,8}", d in ".{0,8}",
         ) {
             let one = fields(&a, &b).canonical();
             prop_assert_eq!(one.clone().canonical(), one.clone());
             let two = fields(&c, &d).canonical();
-            prop_assert_eq!(one == two, one.digest(&Field::ALL) == two.digest(&Field::ALL));
             prop_assert_eq!(one == two, one.differing(&two).is_empty());
         }
     }

@@ -14,6 +14,7 @@ pub mod merge;
 pub mod message;
 pub mod outbox;
 pub mod parked;
+pub mod stamp;
 pub mod stripe_event;
 pub mod stripe_link;
 pub mod stripe_object;

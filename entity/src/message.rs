@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::customer;
-use crate::fields::{Fields, Stamp};
+use crate::fields::Fields;
+use crate::stamp::Stamps;
 
 /// The topic exchange.
 pub const EXCHANGE: &str = "customer-sync";
@@ -77,8 +78,9 @@ pub struct StripeCopy {
     pub fields: Fields,
     /// `metadata.customer_sync_id`: the row it was created for or linked to.
     pub customer_id: Option<Uuid>,
-    /// `metadata.customer_sync_rev`: our last write to it.
-    pub stamp: Option<Stamp>,
+    /// `metadata.customer_sync_rev_<field>`: our last write to each field.
+    #[serde(default)]
+    pub stamps: Stamps,
     /// `metadata.customer_sync_detached`: we let go of it when the row was deleted.
     pub detached: bool,
     /// Unix seconds.

@@ -8,6 +8,7 @@ use sea_orm::{ActiveValue::Set, DatabaseTransaction, QuerySelect};
 
 use crate::fields::Fields;
 use crate::parked::Reason;
+use crate::stamp::Stamps;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "stripe_link")]
@@ -23,9 +24,9 @@ pub struct Model {
     pub base: Option<Fields>,
     /// The highest rev that asks for nothing more. The row waits to be pushed while its rev is above.
     pub synced_rev: i64,
-    /// The rev in the metadata of the last push that Stripe acknowledged. A copy with a lower one
-    /// shows a late write of ours.
-    pub pushed_rev: i64,
+    /// The stamps that Stripe was last known to hold; none before it holds a write of ours. A copy with another one
+    /// shows a write that nobody has acknowledged.
+    pub pushed: Option<Stamps>,
 
     /// The form body of the create or update whose outcome is not known. A create is frozen at its first
     /// attempt, because one idempotency key allows one body; an update's says which of our values Stripe
@@ -164,7 +165,7 @@ impl ActiveModel {
         self.stripe_id = Set(None);
         self.stripe_created = Set(None);
         self.base = Set(None);
-        self.pushed_rev = Set(0);
+        self.pushed = Set(None);
         self.recheck_at = Set(None);
         self.detached_at = Set(None);
         self.end_request();
@@ -243,7 +244,6 @@ pub fn fresh(customer_id: Uuid, now: DateTimeUtc) -> ActiveModel {
     ActiveModel {
         customer_id: Set(customer_id),
         synced_rev: Set(0),
-        pushed_rev: Set(0),
         attempts: Set(0),
         takeovers: Set(0),
         created_at: Set(now),

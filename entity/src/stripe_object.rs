@@ -5,17 +5,26 @@
 
 use serde_json::{Map, Value};
 
-use crate::fields::Fields;
+use crate::fields::{Field, Fields};
 use crate::message::StripeCopy;
+use crate::stamp::Stamps;
 
 pub type Object = Map<String, Value>;
 
 /// Metadata: the row that a customer was made for or linked to.
 pub const CUSTOMER_ID: &str = "customer_sync_id";
-/// Metadata: our last write to it, a [`crate::fields::Stamp`].
-pub const REV: &str = "customer_sync_rev";
 /// Metadata: `true` once we let go of it.
 pub const DETACHED: &str = "customer_sync_detached";
+
+/// Metadata: our last write to a field, a [`crate::stamp::Stamp`].
+pub fn rev_of(field: Field) -> &'static str {
+    match field {
+        Field::Email => "customer_sync_rev_email",
+        Field::Name => "customer_sync_rev_name",
+        Field::Phone => "customer_sync_rev_phone",
+        Field::Description => "customer_sync_rev_description",
+    }
+}
 
 /// Why an answer can't be read. Quotes nothing of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,6 +60,13 @@ pub fn copy(object: &Object) -> Result<StripeCopy, Unreadable> {
             .and_then(|all| all.get(name))
             .and_then(Value::as_str)
     };
+    let mut stamps = Stamps::default();
+    for field in Field::ALL {
+        // What a person has written there is no stamp, and no reason to stop.
+        if let Some(stamp) = metadata(rev_of(field)).and_then(|text| text.parse().ok()) {
+            stamps.set(field, stamp);
+        }
+    }
     Ok(StripeCopy {
         stripe_id: id(object)?,
         deleted,
@@ -59,9 +75,9 @@ pub fn copy(object: &Object) -> Result<StripeCopy, Unreadable> {
         } else {
             fields.canonical()
         },
-        // What a person has written there is nobody's id, and no reason to stop.
+        // Nor is it anybody's id.
         customer_id: metadata(CUSTOMER_ID).and_then(|id| id.parse().ok()),
-        stamp: metadata(REV).and_then(|stamp| stamp.parse().ok()),
+        stamps,
         detached: metadata(DETACHED) == Some("true"),
         created: created(object)?,
     })

@@ -3,6 +3,7 @@
 mod m20261122_000001_first;
 mod m20261122_000002_decisions;
 mod m20261122_000003_worker;
+mod m20261123_000004_stamps;
 mod m20261123_000005_full_pass;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_first::Migration),
             Box::new(m20261122_000002_decisions::Migration),
             Box::new(m20261122_000003_worker::Migration),
+            Box::new(m20261123_000004_stamps::Migration),
             Box::new(m20261123_000005_full_pass::Migration),
         ]
     }

@@ -4,6 +4,7 @@
 mod api;
 pub mod fault;
 mod options;
+mod sample;
 mod sandbox;
 mod server;
 mod wire;

@@ -4,10 +4,10 @@ use std::io::{IsTerminal, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use stripe_sandbox::{Clock, Options, Sandbox};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -63,6 +63,31 @@ struct Arguments {
 enum Command {
     /// Ask the sandbox on this machine whether it is well; exits with 0 or 1.
     Healthcheck,
+    /// Fill an account with plausible customers, as if they had always been there: no events, no webhooks.
+    ///
+    /// They have distinct names and example.com addresses, some a phone or a description, and were created in
+    /// 2019 to 2025, some hundreds of them in one second. A second load brings other customers.
+    Load(Load),
+}
+
+#[derive(Args)]
+#[group(skip)]
+#[command(group = ArgGroup::new("account").required(true).args(["into", "url"]))]
+struct Load {
+    /// How many.
+    customers: u64,
+
+    /// The same number brings the same customers.
+    #[arg(long = "seed", value_name = "SEED", default_value_t = 0)]
+    load_seed: u64,
+
+    /// The file of an account that no sandbox is running with; it is made if it is not there.
+    #[arg(long = "file", value_name = "FILE")]
+    into: Option<PathBuf>,
+
+    /// A sandbox that is running, as http://127.0.0.1:12111.
+    #[arg(long)]
+    url: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -76,6 +101,7 @@ fn main() -> ExitCode {
     log(arguments.log_format);
     let outcome = match arguments.command {
         Some(Command::Healthcheck) => healthcheck(arguments.listen),
+        Some(Command::Load(load)) => fill(load),
         None => serve(arguments),
     };
     match outcome {
@@ -116,11 +142,7 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         requests_per_second: arguments.requests_per_second,
         ..Options::default()
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let sandbox = Sandbox::open(options)?;
         let listen = arguments.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
@@ -140,6 +162,51 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         stop.cancel();
         serving.await
     })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")
+}
+
+fn fill(load: Load) -> anyhow::Result<()> {
+    let Load {
+        customers,
+        load_seed: seed,
+        into: file,
+        url,
+    } = load;
+    let begun = Instant::now();
+    match url {
+        Some(url) => runtime()?.block_on(fill_running(&url, customers, seed))?,
+        None => Sandbox::open(Options {
+            file,
+            ..Options::default()
+        })?
+        .load(customers, seed)?,
+    }
+    tracing::info!("loaded {customers} customers in {:.1?}", begun.elapsed());
+    Ok(())
+}
+
+async fn fill_running(url: &str, customers: u64, seed: u64) -> anyhow::Result<()> {
+    // The client wants one even for plain HTTP.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let answer = reqwest::Client::new()
+        .post(format!("{}/_sandbox/load", url.trim_end_matches('/')))
+        .json(&serde_json::json!({ "customers": customers, "seed": seed }))
+        .send()
+        .await
+        .with_context(|| format!("asking the sandbox on {url}"))?;
+    let status = answer.status();
+    let text = answer.text().await.context("reading its answer")?;
+    anyhow::ensure!(
+        status.is_success(),
+        "the sandbox on {url} answered {status}: {text}"
+    );
+    Ok(())
 }
 
 fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ pub(crate) mod event;
 pub(crate) mod id;
 pub(crate) mod idempotency;
 mod journal;
+pub(crate) mod load;
 mod write;
 
 pub(crate) use self::account::{Cause, Outgoing, World, lock};

@@ -1,14 +1,16 @@
 //! What a request in doubt said, read back from its form body. If it was executed while its answer was
 //! lost, both sides agree on that.
 
-use entity::fields::{Field, Fields, Stamp};
+use entity::fields::{Field, Fields};
+use entity::stamp::Stamps;
 use entity::stripe_link;
+use entity::stripe_object::rev_of;
 
-/// The values and the stamp of a create or an update.
+/// The values and the stamps of a create or an update.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Frozen {
     pub(crate) fields: Fields,
-    pub(crate) stamp: Option<Stamp>,
+    pub(crate) stamps: Stamps,
 }
 
 impl Frozen {
@@ -17,24 +19,34 @@ impl Frozen {
         link.request_body.as_deref().map(Self::read)
     }
 
-    /// The fields that it sent.
-    pub(crate) fn sent(&self) -> &[Field] {
-        self.stamp.as_ref().map_or(&[], |stamp| &stamp.sent)
+    /// Whether it sent the field.
+    pub(crate) fn sends(&self, field: Field) -> bool {
+        self.stamps.get(field).is_some()
     }
 
     /// Reads a body of ours; what is not in it is absent.
     pub(crate) fn read(body: &str) -> Self {
         let mut frozen = Self::default();
         for (name, value) in form_urlencoded::parse(body.as_bytes()) {
-            if name == "metadata[customer_sync_rev]" {
-                frozen.stamp = value.parse().ok();
-            } else if let Ok(field) = name.parse::<Field>() {
+            if let Ok(field) = name.parse::<Field>() {
                 frozen.fields.set(field, Some(value.into_owned()));
+            } else if let Some(field) = stamped(&name)
+                && let Ok(stamp) = value.parse()
+            {
+                frozen.stamps.set(field, stamp);
             }
         }
         frozen.fields = frozen.fields.canonical();
         frozen
     }
+}
+
+/// The field whose stamp a member of the form is.
+fn stamped(name: &str) -> Option<Field> {
+    let member = name.strip_prefix("metadata[")?.strip_suffix(']')?;
+    Field::ALL
+        .into_iter()
+        .find(|field| rev_of(*field) == member)
 }
 
 #[cfg(test)]
@@ -47,10 +59,10 @@ mod tests {
         #[test]
         fn what_was_frozen_is_read_back(email in ".{1,20}", name in ".{0,20}", rev in 1_i64..) {
             let fields = Fields { email: Some(email), name: Some(name), ..Fields::default() }.canonical();
-            let stamp = Stamp::of(rev, &fields, &Field::ALL);
-            let body = crate::stripe::create_body(&fields, Uuid::now_v7(), &stamp);
+            let stamps = Stamps::of((rev, Uuid::now_v7()), &fields, &Field::ALL);
+            let body = crate::stripe::create_body(&fields, Uuid::now_v7(), &stamps);
             let frozen = Frozen::read(&body);
-            prop_assert_eq!(frozen, Frozen { fields, stamp: Some(stamp) });
+            prop_assert_eq!(frozen, Frozen { fields, stamps });
         }
     }
 }

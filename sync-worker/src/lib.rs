@@ -16,6 +16,7 @@ pub mod outcome;
 mod patience;
 pub mod poison;
 pub mod policy;
+pub mod preview;
 pub mod purge;
 pub mod registry;
 pub mod stripe;

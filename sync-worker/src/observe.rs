@@ -5,10 +5,11 @@
 
 use entity::conflict;
 use entity::email::Email;
-use entity::fields::Fields;
+use entity::fields::{Field, Fields};
 use entity::merge::{Clash, Merged, Owner, Owners, merge};
 use entity::message::StripeCopy;
 use entity::parked::Reason;
+use entity::stamp::Stamps;
 use entity::stripe_link::{self, Parked};
 
 use crate::frozen::Frozen;
@@ -76,8 +77,8 @@ pub struct Merge {
     pub is_settled: bool,
     /// The e-mail could not be taken; the other fields were.
     pub park: Option<Reason>,
-    /// The newest of our writes that Stripe is known to have.
-    pub pushed_rev: i64,
+    /// The stamps that Stripe is known to hold.
+    pub pushed: Option<Stamps>,
     /// The copy shows that the request in doubt was executed.
     pub ends_doubt: bool,
 }
@@ -117,7 +118,7 @@ pub fn judge(known: Known<'_>, copy: &StripeCopy, owners: &Owners, on_delete: On
             None => !is_parked_by_copy(known.link),
         }
         && is_settled == (known.link.synced_rev >= known.rev)
-        && own.pushed_rev == known.link.pushed_rev
+        && own.pushed == known.link.pushed
         && !own.ends_doubt;
     if asks_for_nothing {
         return Verdict::Nothing;
@@ -128,7 +129,7 @@ pub fn judge(known: Known<'_>, copy: &StripeCopy, owners: &Owners, on_delete: On
         row: merged.row,
         base: merged.base,
         clashes: merged.clashes,
-        pushed_rev: own.pushed_rev,
+        pushed: own.pushed,
         ends_doubt: own.ends_doubt,
     }))
 }
@@ -158,22 +159,19 @@ fn judge_deleted(known: Known<'_>, on_delete: OnDelete) -> Verdict {
     }
 }
 
-/// The base of a customer that names our row, when the link to it was not known: what our last write
+/// The base of a customer that names our row, when the link to it was not known: what our last writes
 /// to it sent, as far as that can still be told. The rest was never agreed on, so it is united.
 pub(crate) fn base_of_ours(in_doubt: &Frozen, copy: &StripeCopy) -> Fields {
     let mut base = Fields::default();
-    let Some(stamp) = &copy.stamp else {
-        return base;
-    };
-    let sent = if in_doubt.stamp.as_ref() == Some(stamp) {
-        &in_doubt.fields
-    } else if stamp.fits(&copy.fields) {
-        &copy.fields
-    } else {
-        return base;
-    };
-    for field in &stamp.sent {
-        base.set(*field, sent.get(*field).map(str::to_owned));
+    for (field, stamp) in copy.stamps.iter() {
+        let sent = if in_doubt.stamps.get(field) == Some(stamp) {
+            &in_doubt.fields
+        } else if stamp.fits(field, &copy.fields) {
+            &copy.fields
+        } else {
+            continue;
+        };
+        base.set(field, sent.get(field).map(str::to_owned));
     }
     base
 }
@@ -182,16 +180,16 @@ pub(crate) fn base_of_ours(in_doubt: &Frozen, copy: &StripeCopy) -> Fields {
 struct OwnWrites {
     /// The base to merge with: what a write of ours has sent is no edit of anybody's.
     base: Fields,
-    pushed_rev: i64,
+    pushed: Option<Stamps>,
     ends_doubt: bool,
 }
 
-/// Only we write the stamp, and each push raises it. So the stamp of the request in doubt says that this
-/// one was executed, whatever a person has made of the customer since. Any other that Stripe has not
-/// acknowledged as our last is that of a write whose outcome was unknown: an earlier one that has landed
-/// after a newer one, or one that landed before its second attempt was given up. For the fields that it
-/// sent Stripe's value becomes the base, and so ours is pushed again. A person's edit on top of it no
-/// longer fits the digest.
+/// Only we write the stamps, and each push replaces those of the fields that it sends. So a stamp of the request in
+/// doubt says that this one was executed, whatever a person has made of the field since. Any other that is not the
+/// one that Stripe was last known to hold is that of a write whose outcome was unknown: an earlier one that has
+/// landed after a newer one, or one that landed before its second attempt was given up. For its field Stripe's value
+/// becomes the base, and so ours is pushed again. A person's edit on top of it no longer fits the digest; and one who
+/// goes back to what a field once was leaves the stamp that is known.
 ///
 /// A stamp above the row's rev is of a database that was since restored from a backup: what it says has
 /// been lost here, and comes home like an edit.
@@ -199,26 +197,28 @@ fn own_writes(known: Known<'_>, copy: &StripeCopy) -> OwnWrites {
     let link = known.link;
     let mut own = OwnWrites {
         base: link.base_or_empty(),
-        pushed_rev: link.pushed_rev,
+        pushed: link.pushed.clone(),
         ends_doubt: false,
     };
-    // A stamp beside another row's id is another row's, or a person's.
-    let names_row = copy.customer_id == Some(link.customer_id);
-    let Some(stamp) = copy.stamp.as_ref().filter(|_| names_row) else {
+    // Stamps beside another row's id are another row's, or a person's.
+    if copy.customer_id != Some(link.customer_id) {
         return own;
-    };
-    own.pushed_rev = link.pushed_rev.max(stamp.rev);
-    let in_doubt = Frozen::of(link).filter(|frozen| frozen.stamp.as_ref() == Some(stamp));
-    let is_unacknowledged = stamp.rev != link.pushed_rev && stamp.rev <= known.rev;
-    let sent = match &in_doubt {
-        Some(frozen) => &frozen.fields,
-        None if is_unacknowledged && stamp.fits(&copy.fields) => &copy.fields,
-        None => return own,
-    };
-    for field in &stamp.sent {
-        own.base.set(*field, sent.get(*field).map(str::to_owned));
     }
-    own.ends_doubt = in_doubt.is_some();
+    let in_doubt = Frozen::of(link).unwrap_or_default();
+    let held = |field: Field| link.pushed.as_ref().and_then(|pushed| pushed.get(field));
+    for (field, stamp) in copy.stamps.iter() {
+        let is_unacknowledged = held(field) != Some(stamp) && stamp.rev <= known.rev;
+        let sent = if in_doubt.stamps.get(field) == Some(stamp) {
+            own.ends_doubt = true;
+            &in_doubt.fields
+        } else if is_unacknowledged && stamp.fits(field, &copy.fields) {
+            &copy.fields
+        } else {
+            continue;
+        };
+        own.base.set(field, sent.get(field).map(str::to_owned));
+    }
+    own.pushed = Some(copy.stamps.clone());
     own
 }
 

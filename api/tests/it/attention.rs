@@ -5,6 +5,7 @@ mod deletion;
 mod parked;
 mod unmatched;
 
+use entity::stamp::Stamps;
 use entity::stripe_link::{self, ActiveModel, Model};
 use platform::test_support::each_database;
 use sea_orm::ActiveValue::Set;
@@ -25,7 +26,7 @@ async fn link(api: &Api, id: Uuid, change: impl FnOnce(&mut ActiveModel)) {
         customer_id: Set(id),
         stripe_id: Set(Some(format!("cus_{}", id.simple()))),
         synced_rev: Set(0),
-        pushed_rev: Set(1),
+        pushed: Set(Some(Stamps::default())),
         attempts: Set(0),
         created_at: Set(now),
         updated_at: Set(now),

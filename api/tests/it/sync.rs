@@ -27,7 +27,6 @@ async fn link(api: &Api, id: Uuid, change: impl FnOnce(&mut ActiveModel)) {
         customer_id: Set(id),
         stripe_id: Set(Some("cus_1".to_owned())),
         synced_rev: Set(0),
-        pushed_rev: Set(0),
         attempts: Set(0),
         created_at: Set(now),
         updated_at: Set(now),

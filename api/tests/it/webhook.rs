@@ -36,7 +36,7 @@ fn updated(id: &str) -> Value {
         "id": id, "object": "event", "type": "customer.updated", "created": 5,
         "data": {"object": {
             "id": "cus_1", "object": "customer", "created": 1, "email": "bob@x.com", "name": "Bob",
-            "metadata": {"customer_sync_rev": "3-en-0123456789abcdef"},
+            "metadata": {"customer_sync_rev_name": "3-1a2b3c4d-0123456789abcdef"},
         }},
     })
 }

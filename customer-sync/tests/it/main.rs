@@ -8,6 +8,7 @@
 mod all_in_one;
 mod anomalies;
 mod client;
+mod command;
 mod journey;
 mod model;
 mod process;

@@ -103,30 +103,26 @@ fn advance(Data(state): Shared<'_>, Json(body): Json<Advance>) -> Answer {
 #[derive(Deserialize)]
 struct Load {
     customers: u64,
+    #[serde(default)]
+    seed: u64,
 }
 
-/// Fills the account with numbered customers, without events.
+/// Fills the account with plausible customers, without events.
 #[handler]
 async fn load(Data(state): Shared<'_>, Json(body): Json<Load>) -> Answer {
-    const AT_ONCE: u64 = 1000;
     let sandbox = Sandbox(state.clone());
-    for number in 1..=body.customers {
-        let (name, email) = (
-            format!("Customer {number}"),
-            format!("customer{number}@example.com"),
-        );
-        if let Err(error) = sandbox.load(&[("name", &name), ("email", &email)]) {
-            return (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                Json(json!({ "error": error.message })),
-            );
+    let loading = tokio::task::spawn_blocking(move || sandbox.load(body.customers, body.seed));
+    let refused = match loading.await {
+        Ok(Ok(())) => {
+            return (StatusCode::OK, Json(json!({ "loaded": body.customers })));
         }
-        if number % AT_ONCE == 0 {
-            // Requests are answered meanwhile.
-            tokio::task::yield_now().await;
-        }
-    }
-    (StatusCode::OK, Json(json!({ "loaded": body.customers })))
+        Ok(Err(error)) => error.message,
+        Err(error) => error.to_string(),
+    };
+    (
+        StatusCode::INTERNAL_SERVER_ERROR,
+        Json(json!({ "error": refused })),
+    )
 }
 
 #[derive(Deserialize)]

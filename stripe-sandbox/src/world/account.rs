@@ -29,7 +29,7 @@ pub(crate) struct World {
     pub(crate) event_second: Option<i64>,
     /// What is to be sent to endpoints; the delivery loop takes it away.
     outgoing: VecDeque<Outgoing>,
-    journal: Option<Journal>,
+    pub(super) journal: Option<Journal>,
     max_outgoing: usize,
     pub(crate) noop_update_emits: bool,
     api_version: String,
@@ -198,7 +198,7 @@ impl World {
     }
 
     /// The fewest entries that lead to this state.
-    fn entries(&self) -> impl Iterator<Item = Entry> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
         let customers = self.customers.all().map(|customer| Entry {
             customer: Some(customer.clone()),
             ..Entry::default()

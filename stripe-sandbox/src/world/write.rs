@@ -27,19 +27,6 @@ impl World {
         Ok(customer)
     }
 
-    /// Adds a customer as if it had always been there: no event, no webhook.
-    pub(crate) fn load_customer(
-        &mut self,
-        change: Change,
-        now: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        let customer = self.new_customer(change, now)?;
-        self.commit(Entry {
-            customer: Some(customer),
-            ..Entry::default()
-        })
-    }
-
     pub(crate) fn update_customer(
         &mut self,
         id: &str,
@@ -125,7 +112,7 @@ impl World {
             .count();
         entry.event = Some(Head {
             id,
-            created: self.event_second.unwrap_or(now),
+            created: self.events.dated(self.event_second.unwrap_or(now)),
             kind,
             previous,
             request: cause.request,

@@ -148,3 +148,56 @@ async fn events_filter_by_type_and_time_and_go_after_thirty_days() {
         404
     );
 }
+
+#[tokio::test]
+async fn events_of_a_range_of_time_page_like_all_and_their_dates_never_fall() {
+    let account = Account::manual().await;
+    let mut dates = Vec::new();
+    for number in 0..40 {
+        account.advance(number % 3);
+        account.create(&[]).await;
+        dates.push(START + (0..=number).map(|it| it % 3).sum::<u64>().cast_signed());
+    }
+    let seconds = |body: &serde_json::Value| -> Vec<i64> {
+        let data = body["data"].as_array().unwrap();
+        data.iter()
+            .map(|it| it["created"].as_i64().unwrap())
+            .collect()
+    };
+    dates.reverse();
+    let middle = dates[20];
+    for (query, expected) in [
+        (
+            format!("created[gt]={middle}"),
+            dates
+                .iter()
+                .filter(|it| **it > middle)
+                .copied()
+                .collect::<Vec<_>>(),
+        ),
+        (
+            format!("created[lte]={middle}"),
+            dates.iter().filter(|it| **it <= middle).copied().collect(),
+        ),
+        (
+            format!("created={middle}"),
+            dates.iter().filter(|it| **it == middle).copied().collect(),
+        ),
+        (format!("created[gt]={}", dates[0]), vec![]),
+    ] {
+        let mut found = Vec::new();
+        let mut after = String::new();
+        loop {
+            let page = account
+                .get(&format!("/v1/events?limit=7&{query}{after}"))
+                .await;
+            found.extend(seconds(&page.body));
+            let ids = page.ids();
+            let Some(last) = ids.last().filter(|_| page.body["has_more"] == true) else {
+                break;
+            };
+            after = format!("&starting_after={last}");
+        }
+        assert_eq!(found, expected, "{query}");
+    }
+}

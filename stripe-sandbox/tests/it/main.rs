@@ -8,6 +8,7 @@
 mod api;
 mod events;
 mod faults;
+mod load;
 mod page;
 mod process;
 mod support;

@@ -94,17 +94,3 @@ async fn a_form_that_was_open_for_long_changes_only_what_was_changed_in_it() {
         (&"Ada M".into(), &"new@example.com".into())
     );
 }
-
-#[tokio::test]
-async fn loaded_customers_are_listed_and_raise_no_event() {
-    let account = Account::manual().await;
-    let body = serde_json::json!({ "customers": 3 });
-    send(
-        account
-            .anonymous(Method::POST, "/_sandbox/load")
-            .json(&body),
-    )
-    .await;
-    assert_eq!(account.get("/v1/customers").await.ids().len(), 3);
-    assert!(account.sandbox().events().is_empty());
-}

@@ -48,7 +48,8 @@ pub async fn apply(engine: &Engine, drift: &Drift) -> Result<Applied, write::Err
     }
 }
 
-fn is_taken(error: &write::Error) -> bool {
+/// Whether another transaction was quicker: start again.
+pub(crate) fn is_taken(error: &write::Error) -> bool {
     match error {
         write::Error::EmailTaken => true,
         write::Error::Database(error) => {
@@ -59,20 +60,33 @@ fn is_taken(error: &write::Error) -> bool {
 
 async fn apply_once(engine: &Engine, drift: &Drift) -> Result<Applied, write::Error> {
     let tx = engine.begin().await?;
-    let now = engine.now(&tx).await?;
-    let applied = match lock_by_stripe_id(&tx, &drift.copy.stripe_id).await? {
-        Some(link) => linked(engine, &tx, &link, drift, now).await?,
-        None => match find_a_row(engine, &tx, drift, now).await? {
+    let applied = apply_in(engine, &tx, drift).await?;
+    engine.steps.reach_commit("apply: commit").await;
+    tx.commit().await?;
+    Ok(applied)
+}
+
+/// Applies one drift in the caller's transaction, who commits it, or takes it back to have seen only what it
+/// would do.
+///
+/// # Errors
+/// As [`apply`]'s, and [`write::Error::EmailTaken`] where that would have started again.
+pub(crate) async fn apply_in(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    drift: &Drift,
+) -> Result<Applied, write::Error> {
+    let now = engine.now(tx).await?;
+    Ok(match lock_by_stripe_id(tx, &drift.copy.stripe_id).await? {
+        Some(link) => linked(engine, tx, &link, drift, now).await?,
+        None => match find_a_row(engine, tx, drift, now).await? {
             Found::Imported => Applied::Imported,
             Found::Linked => Applied::Linked,
             Found::PutAside => Applied::PutAside,
             Found::None(reason) => Applied::Unmatched(reason),
             Found::Ignored => Applied::Ignored,
         },
-    };
-    engine.steps.reach_commit("apply: commit").await;
-    tx.commit().await?;
-    Ok(applied)
+    })
 }
 
 async fn lock_by_stripe_id(

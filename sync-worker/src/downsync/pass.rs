@@ -32,6 +32,8 @@ mod walk;
 #[serde(default)]
 pub struct Counts {
     pub pages: u64,
+    /// That it was divided into.
+    pub slices: u64,
     pub customers: u64,
     /// Customers that said anything new.
     pub drifts: u64,
@@ -45,6 +47,7 @@ pub struct Counts {
 impl Counts {
     fn add(&mut self, other: &Self) {
         self.pages += other.pages;
+        self.slices += other.slices;
         self.customers += other.customers;
         self.drifts += other.drifts;
         self.imported += other.imported;

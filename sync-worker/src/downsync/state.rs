@@ -58,32 +58,57 @@ pub async fn store(
 /// # Errors
 /// Another account, or Stripe did not say.
 pub async fn check_account(engine: &Engine) -> anyhow::Result<()> {
-    let account = match engine.stripe.account(Lane::Downsync).await {
-        Ok(reply) => reply.value,
-        // A restricted key may be good for customers and still not say whose it is.
-        Err(failure) if failure.status == Some(403) => {
-            tracing::debug!("the key may not read its account; the account is not checked");
-            return Ok(());
-        }
-        Err(failure) => return Err(failure).context("asking Stripe whose key this is"),
+    let Some(account) = account(engine).await? else {
+        return Ok(());
     };
     engine.steps.reach("account: read").await;
     let now = engine.now(&engine.db).await?;
-    let state = load(&engine.db, now).await?;
-    match state.account_id {
+    match load(&engine.db, now).await?.account_id {
         None => {
             store(&engine.db, now, |state| {
-                state.account_id = Set(Some(account.id.clone()));
+                state.account_id = Set(Some(account.clone()));
             })
             .await?;
-            tracing::info!(account.id = %account.id, "this database belongs to this Stripe account from now on");
+            tracing::info!(account.id = %account, "this database belongs to this Stripe account from now on");
             Ok(())
         }
-        Some(known) if known == account.id => Ok(()),
-        Some(known) => anyhow::bail!(
-            "the key belongs to Stripe account {}, but this database to {known}; \
-             nothing is sent or compared until STRIPE_SECRET_KEY is one of {known} again",
-            account.id
-        ),
+        Some(known) => compare(&known, &account),
     }
+}
+
+/// The same, writing nothing: a database that belongs to no account yet is good for any. Returns the key's account,
+/// if it may be read.
+///
+/// # Errors
+/// As [`check_account`]'s.
+pub(crate) async fn read_account(engine: &Engine) -> anyhow::Result<Option<String>> {
+    let Some(account) = account(engine).await? else {
+        return Ok(None);
+    };
+    let state = within_bounds(Entity::find_by_id(ID).one(&engine.db)).await?;
+    if let Some(known) = state.and_then(|state| state.account_id) {
+        compare(&known, &account)?;
+    }
+    Ok(Some(account))
+}
+
+async fn account(engine: &Engine) -> anyhow::Result<Option<String>> {
+    match engine.stripe.account(Lane::Downsync).await {
+        Ok(reply) => Ok(Some(reply.value.id)),
+        // A restricted key may be good for customers and still not say whose it is.
+        Err(failure) if failure.status == Some(403) => {
+            tracing::debug!("the key may not read its account; the account is not checked");
+            Ok(None)
+        }
+        Err(failure) => Err(failure).context("asking Stripe whose key this is"),
+    }
+}
+
+fn compare(known: &str, account: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        known == account,
+        "the key belongs to Stripe account {account}, but this database to {known}; \
+         nothing is sent or compared until STRIPE_SECRET_KEY is one of {known} again"
+    );
+    Ok(())
 }

@@ -143,7 +143,7 @@ async fn adopt(
     adopted.stripe_created = Set(Some(copy.created));
     if by == Match::Metadata {
         let in_doubt = Frozen::of(link).unwrap_or_default();
-        adopted.pushed_rev = Set(copy.stamp.as_ref().map_or(0, |stamp| stamp.rev));
+        adopted.pushed = Set(Some(copy.stamps.clone()));
         adopted.base = Set(Some(base_of_ours(&in_doubt, copy)));
         // If a create was in doubt, this is what it made.
         adopted.end_request();

@@ -180,7 +180,7 @@ fn note(
     now: DateTime<Utc>,
 ) {
     change.base = Set(Some(merge.base.clone()));
-    change.pushed_rev = Set(merge.pushed_rev);
+    change.pushed = Set(merge.pushed.clone());
     if merge.ends_doubt {
         change.end_request();
         change.attempts = Set(0);

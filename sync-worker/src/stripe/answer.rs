@@ -130,7 +130,8 @@ fn list(object: &Object) -> Result<(Vec<&Object>, bool), Unreadable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use entity::fields::Fields;
+    use entity::fields::{Field, Fields};
+    use entity::stamp::Stamps;
     use serde_json::json;
 
     fn parsed(value: Value) -> Object {
@@ -143,7 +144,7 @@ mod tests {
             "email": " Bob@x.com ", "name": "Bob\u{0}", "phone": "", "description": null,
             "metadata": {
                 "customer_sync_id": "00000000-0000-0000-0000-000000000007",
-                "customer_sync_rev": "3-en-0123456789abcdef",
+                "customer_sync_rev_name": "3-1a2b3c4d-0123456789abcdef",
                 "customer_sync_detached": "true",
             },
         })
@@ -164,6 +165,8 @@ mod tests {
     #[test]
     fn a_customer_is_read_in_canonical_form() {
         let copy = customer(&parsed(bob())).unwrap();
+        let mut stamps = Stamps::default();
+        stamps.set(Field::Name, "3-1a2b3c4d-0123456789abcdef".parse().unwrap());
         let expected = StripeCopy {
             stripe_id: "cus_1".into(),
             deleted: false,
@@ -173,7 +176,7 @@ mod tests {
                 ..Fields::default()
             },
             customer_id: Some(uuid::Uuid::from_u128(7)),
-            stamp: "3-en-0123456789abcdef".parse().ok(),
+            stamps,
             detached: true,
             created: 7,
         };
@@ -191,7 +194,7 @@ mod tests {
             with("metadata", json!([])),
             with(
                 "metadata",
-                json!({"customer_sync_id": 5, "customer_sync_rev": "latest", "vip": null}),
+                json!({"customer_sync_id": 5, "customer_sync_rev_name": "latest", "vip": null}),
             ),
             with("tax_exempt", json!("an_enum_value_of_next_year")),
             with(

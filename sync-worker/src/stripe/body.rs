@@ -1,22 +1,20 @@
-//! The form bodies of our writes, made by async-stripe's typed requests, and the three members of the
+//! The form bodies of our writes, made by async-stripe's typed requests, and the members of the
 //! metadata that are ours.
 //!
 //! The same arguments always make the same text: an idempotency key allows one body only.
 
 use std::collections::HashMap;
 
-use entity::fields::{Field, Fields, Stamp};
-use entity::stripe_object::{CUSTOMER_ID, DETACHED, REV};
+use entity::fields::{Field, Fields};
+use entity::stamp::Stamps;
+use entity::stripe_object::{CUSTOMER_ID, DETACHED, rev_of};
 use stripe_client_core::StripeRequest;
 use stripe_core::customer::{CreateCustomer, UpdateCustomer};
 use uuid::Uuid;
 
 /// The body that creates a customer. `fields` are canonical; those that are `None` are left out.
-pub fn create_body(fields: &Fields, customer_id: Uuid, stamp: &Stamp) -> String {
-    let mut request = CreateCustomer::new().metadata(HashMap::from([
-        (CUSTOMER_ID.to_owned(), customer_id.to_string()),
-        (REV.to_owned(), stamp.to_string()),
-    ]));
+pub fn create_body(fields: &Fields, customer_id: Uuid, stamps: &Stamps) -> String {
+    let mut request = CreateCustomer::new().metadata(marks(customer_id, stamps));
     for field in Field::ALL {
         let Some(value) = fields.get(field) else {
             continue;
@@ -36,13 +34,11 @@ pub fn create_body(fields: &Fields, customer_id: Uuid, stamp: &Stamp) -> String 
 pub fn update_body(
     changes: &[(Field, Option<String>)],
     customer_id: Uuid,
-    stamp: &Stamp,
+    stamps: &Stamps,
 ) -> String {
-    let mut request = update(HashMap::from([
-        (CUSTOMER_ID.to_owned(), customer_id.to_string()),
-        (REV.to_owned(), stamp.to_string()),
-        (DETACHED.to_owned(), String::new()),
-    ]));
+    let mut metadata = marks(customer_id, stamps);
+    metadata.insert(DETACHED.to_owned(), String::new());
+    let mut request = update(metadata);
     for (field, value) in changes {
         // An empty text is how a field is cleared; a field that is left out is not touched.
         let value = value.as_deref().unwrap_or_default();
@@ -62,6 +58,15 @@ pub fn detach_body() -> String {
         DETACHED.to_owned(),
         "true".to_owned(),
     )])))
+}
+
+/// Whose it is, and the stamp of each field that is sent.
+fn marks(customer_id: Uuid, stamps: &Stamps) -> HashMap<String, String> {
+    let stamps = stamps
+        .iter()
+        .map(|(field, stamp)| (rev_of(field).to_owned(), stamp.to_string()));
+    let id = (CUSTOMER_ID.to_owned(), customer_id.to_string());
+    stamps.chain([id]).collect()
 }
 
 fn update(metadata: HashMap<String, String>) -> UpdateCustomer {
@@ -84,8 +89,12 @@ mod tests {
 
     const ID: Uuid = Uuid::from_u128(7);
 
-    fn stamp() -> Stamp {
-        Stamp::of(3, &Fields::default(), &Field::ALL)
+    fn stamps(sent: &[Field]) -> Stamps {
+        Stamps::of((3, ID), &Fields::default(), sent)
+    }
+
+    fn stamp(of: Field) -> String {
+        stamps(&Field::ALL).get(of).unwrap().to_string()
     }
 
     fn decoded(body: &str) -> HashMap<String, String> {
@@ -103,12 +112,18 @@ mod tests {
             name: Some("Bob".into()),
             ..Fields::default()
         };
-        let body = create_body(&fields, ID, &stamp());
+        let body = create_body(&fields, ID, &stamps(&Field::ALL));
         let expected = [
             ("email", "bob@x.com".to_owned()),
             ("name", "Bob".to_owned()),
             ("metadata[customer_sync_id]", ID.to_string()),
-            ("metadata[customer_sync_rev]", stamp().to_string()),
+            ("metadata[customer_sync_rev_email]", stamp(Field::Email)),
+            ("metadata[customer_sync_rev_name]", stamp(Field::Name)),
+            ("metadata[customer_sync_rev_phone]", stamp(Field::Phone)),
+            (
+                "metadata[customer_sync_rev_description]",
+                stamp(Field::Description),
+            ),
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value));
         assert_eq!(decoded(&body), HashMap::from(expected));
@@ -117,10 +132,15 @@ mod tests {
     #[test]
     fn an_update_touches_the_given_fields_only_and_an_empty_one_is_cleared() {
         let changes = [(Field::Name, None), (Field::Phone, Some("+1 555".into()))];
-        let body = decoded(&update_body(&changes, ID, &stamp()));
+        let body = decoded(&update_body(
+            &changes,
+            ID,
+            &stamps(&[Field::Name, Field::Phone]),
+        ));
         assert_eq!(body["name"], "");
         assert_eq!(body["phone"], "+1 555");
-        assert_eq!(body["metadata[customer_sync_rev]"], stamp().to_string());
+        assert_eq!(body["metadata[customer_sync_rev_name]"], stamp(Field::Name));
+        assert!(!body.contains_key("metadata[customer_sync_rev_email]"));
         assert_eq!(body["metadata[customer_sync_detached]"], "");
         assert!(!body.contains_key("email") && !body.contains_key("description"));
     }
@@ -132,8 +152,8 @@ mod tests {
 
     #[test]
     fn the_same_customer_makes_the_same_body() {
-        let bodies = (0..50).map(|_| update_body(&[(Field::Name, None)], ID, &stamp()));
-        let first = update_body(&[(Field::Name, None)], ID, &stamp());
+        let bodies = (0..50).map(|_| update_body(&[(Field::Name, None)], ID, &stamps(&Field::ALL)));
+        let first = update_body(&[(Field::Name, None)], ID, &stamps(&Field::ALL));
         assert!(bodies.into_iter().all(|body| body == first));
     }
 
@@ -141,7 +161,7 @@ mod tests {
         #[test]
         fn every_text_survives_the_form(name in ".{0,40}", description in "\\PC{0,40}") {
             let fields = Fields { name: Some(name), description: Some(description), ..Fields::default() };
-            let body = decoded(&create_body(&fields, ID, &stamp()));
+            let body = decoded(&create_body(&fields, ID, &stamps(&Field::ALL)));
             prop_assert_eq!(body.get("name"), fields.name.as_ref());
             prop_assert_eq!(body.get("description"), fields.description.as_ref());
         }

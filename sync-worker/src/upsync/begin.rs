@@ -2,8 +2,9 @@
 //! being sent. Nothing is sent before that is committed, so whoever comes after a crash knows.
 
 use chrono::{DateTime, Utc};
-use entity::fields::{Field, Fields, Stamp};
+use entity::fields::{Field, Fields};
 use entity::parked::Reason;
+use entity::stamp::Stamps;
 use entity::stripe_link::Parked;
 use entity::timeline::{self, Detail, Step};
 use entity::{customer, stripe_link};
@@ -258,7 +259,7 @@ fn look_if_in_doubt(
 }
 
 /// Spells the request. An idempotency key stands for one body: a create keeps the body of its first
-/// attempt until its outcome is known, and the key of an update names the rev and the values that it
+/// attempt until its outcome is known, and the key of an update names the rev and the fields that it
 /// sends.
 fn request(
     row: &customer::Model,
@@ -277,23 +278,23 @@ fn request(
             key: format!("{key}-detach"),
         },
         Plan::Update(sent) => {
-            let stamp = Stamp::of(row.rev, &fields, &sent);
+            let stamps = Stamps::of((row.rev, key), &fields, &sent);
             let changes: Vec<_> = sent
                 .iter()
                 .map(|field| (*field, fields.get(*field).map(str::to_owned)))
                 .collect();
             Request::Update {
                 stripe_id,
-                body: stripe::update_body(&changes, row.id, &stamp),
-                key: format!("{key}-{stamp}"),
+                body: stripe::update_body(&changes, row.id, &stamps),
+                key: update_key(key, row.rev, &sent),
                 sent,
                 look_first,
             }
         }
         _ => {
             let body = link.request_body.clone().unwrap_or_else(|| {
-                let stamp = Stamp::of(row.rev, &fields, &Field::ALL);
-                stripe::create_body(&fields, row.id, &stamp)
+                let stamps = Stamps::of((row.rev, key), &fields, &Field::ALL);
+                stripe::create_body(&fields, row.id, &stamps)
             });
             Request::Create {
                 body,
@@ -302,6 +303,13 @@ fn request(
             }
         }
     }
+}
+
+/// The row may have moved on since the key was first used, and other fields may be held back: both are part of what an
+/// update's key stands for.
+fn update_key(key: Uuid, rev: i64, sent: &[Field]) -> String {
+    let sent: Vec<&str> = sent.iter().map(|field| field.as_str()).collect();
+    format!("{key}-{rev}-{}", sent.join("-"))
 }
 
 impl Request {

@@ -183,8 +183,8 @@ async fn acknowledged(
     let (agreed, shown) = agreement((row, link), push, acked);
     done.synced_rev = Set(link.synced_rev.max(agreed.rev));
     count_saved(agreed.rev - link.synced_rev - 1);
-    if let Some(pushed_rev) = agreed.pushed_rev {
-        done.pushed_rev = Set(pushed_rev);
+    if agreed.pushed.is_some() {
+        done.pushed = Set(agreed.pushed);
     }
     if let Some(stripe_id) = agreed.stripe_id {
         if is_adopted {

@@ -33,7 +33,7 @@ pub enum Plan {
     /// Find it by e-mail, or create it. For a row that was deleted meanwhile it finds out whether the
     /// create was executed.
     Create,
-    /// Send these fields and the stamp.
+    /// Send these fields and their stamps.
     Update(Vec<Field>),
     Delete,
     /// Leave it in Stripe, marked as let go of.
@@ -84,11 +84,11 @@ pub fn plan(
     let in_doubt = Frozen::of(link).unwrap_or_default();
     let sent: Vec<Field> = Field::ALL
         .into_iter()
-        .filter(|field| differing.contains(field) || in_doubt.sent().contains(field))
+        .filter(|field| differing.contains(field) || in_doubt.sends(*field))
         .filter(|field| !held.contains(field))
         .collect();
     // A link that no write of ours has stamped yet is stamped, so that Stripe's side names our row.
-    if sent.is_empty() && link.pushed_rev > 0 {
+    if sent.is_empty() && link.pushed.is_some() {
         return Plan::Settle;
     }
     Plan::Update(sent)
@@ -125,7 +125,8 @@ pub fn key_is_alive(link: &stripe_link::Model, now: DateTime<Utc>) -> bool {
 mod tests {
     use super::*;
     use chrono::Duration;
-    use entity::fields::{Fields, Stamp};
+    use entity::fields::Fields;
+    use entity::stamp::{Stamp, Stamps};
     use uuid::Uuid;
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -154,7 +155,7 @@ mod tests {
             stripe_created: None,
             base: None,
             synced_rev,
-            pushed_rev: synced_rev,
+            pushed: (synced_rev > 0).then(Stamps::default),
             request_body: None,
             request_key: None,
             request_started_at: None,
@@ -255,8 +256,8 @@ mod tests {
     fn what_was_sent_in_doubt_is_sent_again_though_it_equals_the_base() {
         let taken_back = row(3, "old");
         let mut link = linked(1, taken_back.fields());
-        let stamp = Stamp::of(2, &row(2, "new").fields(), &[Field::Name]);
-        link.request_body = Some(format!("metadata[customer_sync_rev]={stamp}&name=new"));
+        let stamp = Stamp::of((2, Uuid::nil()), Field::Name, &row(2, "new").fields());
+        link.request_body = Some(format!("metadata[customer_sync_rev_name]={stamp}&name=new"));
         assert_eq!(decide(&taken_back, &link), Plan::Update(vec![Field::Name]));
     }
 

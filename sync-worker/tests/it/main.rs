@@ -11,6 +11,7 @@ mod harness;
 mod measure;
 mod migration;
 mod poison;
+mod preview;
 mod purge;
 mod registry;
 mod storm;

@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use entity::fields::{Field, Fields, Stamp};
+use entity::fields::{Field, Fields};
 use entity::message::StripeCopy;
+use entity::stamp::Stamps;
 use stripe_core::customer::{CreateCustomer, ListCustomer};
 use stripe_sandbox::fault::Kind;
 use stripe_sandbox::{Fault, Running, start};
@@ -36,7 +37,7 @@ fn fields(email: &str, name: &str) -> Fields {
 
 async fn create(stripe: &Stripe, fields: &Fields) -> StripeCopy {
     let id = Uuid::now_v7();
-    let body = create_body(fields, id, &Stamp::of(1, fields, &Field::ALL));
+    let body = create_body(fields, id, &Stamps::of((1, id), fields, &Field::ALL));
     stripe
         .create(LANE, &body, &id.to_string())
         .await
@@ -64,9 +65,9 @@ async fn what_is_created_is_what_is_retrieved_whatever_it_is_written_in() {
             description: Some(text.to_owned()),
         };
         let id = Uuid::now_v7();
-        let stamp = Stamp::of(7, &fields, &Field::ALL);
+        let stamps = Stamps::of((7, id), &fields, &Field::ALL);
         let reply = stripe
-            .create(LANE, &create_body(&fields, id, &stamp), &id.to_string())
+            .create(LANE, &create_body(&fields, id, &stamps), &id.to_string())
             .await
             .unwrap();
         let expected = StripeCopy {
@@ -74,7 +75,7 @@ async fn what_is_created_is_what_is_retrieved_whatever_it_is_written_in() {
             deleted: false,
             fields: fields.canonical(),
             customer_id: Some(id),
-            stamp: Some(stamp),
+            stamps,
             detached: false,
             created: reply.value.created,
         };
@@ -99,13 +100,13 @@ async fn an_update_clears_what_is_none_and_leaves_the_rest() {
         .unwrap();
     let id = before.customer_id.unwrap();
     let after = fields("rob@example.com", "");
-    let stamp = Stamp::of(2, &after, &[Field::Email, Field::Name]);
+    let stamps = Stamps::of((2, id), &after, &[Field::Email, Field::Name]);
     let changes = [(Field::Email, after.email.clone()), (Field::Name, None)];
     let reply = stripe
         .update(
             LANE,
             &before.stripe_id,
-            &update_body(&changes, id, &stamp),
+            &update_body(&changes, id, &stamps),
             "key-2",
         )
         .await
@@ -118,7 +119,10 @@ async fn an_update_clears_what_is_none_and_leaves_the_rest() {
         Some("555"),
         "the human's edit survives"
     );
-    assert_eq!((copy.customer_id, copy.stamp), (Some(id), Some(stamp)));
+    assert_eq!(copy.customer_id, Some(id));
+    for (field, stamp) in stamps.iter() {
+        assert_eq!(copy.stamps.get(field), Some(stamp));
+    }
     let kept = running.sandbox.customer(&before.stripe_id).unwrap();
     assert_eq!(kept["metadata"]["vip"], "yes");
     assert_eq!(kept["name"], serde_json::Value::Null);
@@ -138,8 +142,7 @@ async fn a_customer_that_was_let_go_is_claimed_again_by_an_update() {
         reply.value.customer_id, copy.customer_id,
         "it is known whose it was"
     );
-    let stamp = Stamp::of(3, &copy.fields, &[]);
-    let body = update_body(&[], copy.customer_id.unwrap(), &stamp);
+    let body = update_body(&[], copy.customer_id.unwrap(), &Stamps::default());
     let reply = stripe
         .update(LANE, &copy.stripe_id, &body, "claim")
         .await
@@ -151,7 +154,11 @@ async fn a_customer_that_was_let_go_is_claimed_again_by_an_update() {
 async fn the_same_key_makes_one_customer_and_says_so() {
     let (running, stripe) = sandbox().await;
     let bob = fields("bob@example.com", "Bob");
-    let body = create_body(&bob, Uuid::nil(), &Stamp::of(1, &bob, &Field::ALL));
+    let body = create_body(
+        &bob,
+        Uuid::nil(),
+        &Stamps::of((1, Uuid::nil()), &bob, &Field::ALL),
+    );
     let first = stripe.create(LANE, &body, "key").await.unwrap();
     let second = stripe.create(LANE, &body, "key").await.unwrap();
     assert!(!first.replayed && second.replayed);
@@ -176,7 +183,11 @@ async fn a_storm_under_one_key_makes_one_customer() {
     let slow = Fault::once("POST /v1/customers", Kind::LatencyBeforeEffect { delay });
     running.sandbox.inject(slow);
     let bob = fields("bob@example.com", "Bob");
-    let body = create_body(&bob, Uuid::nil(), &Stamp::of(1, &bob, &Field::ALL));
+    let body = create_body(
+        &bob,
+        Uuid::nil(),
+        &Stamps::of((1, Uuid::nil()), &bob, &Field::ALL),
+    );
     let mut storm = JoinSet::new();
     for _ in 0..20 {
         let (stripe, body) = (stripe.clone(), body.clone());
@@ -315,9 +326,9 @@ async fn events_tell_what_happened_to_customers() {
     let shown = |place: usize| page.items[place].copy.as_ref().unwrap();
     assert_eq!(shown(1).fields.name.as_deref(), Some("Rob"));
     assert_eq!(
-        shown(2).stamp,
-        copy.stamp,
-        "our own echo is known by its stamp"
+        shown(2).stamps,
+        copy.stamps,
+        "our own echo is known by its stamps"
     );
     assert_eq!(page.cursor, Some(page.items[2].id.clone()));
     let rest = EventPage {

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use entity::fields::{Field, Fields, Stamp};
+use entity::fields::{Field, Fields};
 use entity::message::StripeCopy;
+use entity::stamp::Stamps;
 use platform::config::Secret;
 use stripe_sandbox::fault::{Kind, Reason};
 use stripe_sandbox::{Fault, Running, start};
@@ -79,7 +80,7 @@ impl Person<'_> {
     async fn write(
         &self,
         operation: Operation,
-        stamp: &Stamp,
+        stamps: &Stamps,
         send: impl AsyncFn(&str) -> Result<Reply<StripeCopy>, Failure>,
     ) -> StripeCopy {
         let mut key = Uuid::now_v7().to_string();
@@ -91,7 +92,11 @@ impl Person<'_> {
             match next(operation, &failure) {
                 Next::Again => continue,
                 Next::Look => {
-                    let is_there = |copy: &StripeCopy| copy.stamp.as_ref() == Some(stamp);
+                    let is_there = |copy: &StripeCopy| {
+                        stamps
+                            .iter()
+                            .all(|(field, stamp)| copy.stamps.get(field) == Some(stamp))
+                    };
                     if let Some(copy) = self.list().await.into_iter().find(is_there) {
                         return copy;
                     }
@@ -157,10 +162,10 @@ async fn story(running: &Running, stripe: &Stripe) {
         phone: Some("+1 555".to_owned()),
         description: None,
     };
-    let stamp = Stamp::of(1, &first, &Field::ALL);
-    let body = create_body(&first, person.id, &stamp);
+    let stamps = Stamps::of((1, person.id), &first, &Field::ALL);
+    let body = create_body(&first, person.id, &stamps);
     let send = async |key: &str| stripe.create(Lane::Upsync, &body, key).await;
-    let made = person.write(Operation::Create, &stamp, send).await;
+    let made = person.write(Operation::Create, &stamps, send).await;
     assert_eq!((&made.fields, made.customer_id), (&first, Some(person.id)));
     assert_eq!(person.retrieve(&made.stripe_id).await, made);
 
@@ -170,19 +175,22 @@ async fn story(running: &Running, stripe: &Stripe) {
         ..first.clone()
     };
     let changed = first.differing(&second);
-    let stamp = Stamp::of(2, &second, &changed);
+    let stamps = Stamps::of((2, person.id), &second, &changed);
     let changes: Vec<_> = changed
         .iter()
         .map(|field| (*field, second.get(*field).map(str::to_owned)))
         .collect();
-    let body = update_body(&changes, person.id, &stamp);
+    let body = update_body(&changes, person.id, &stamps);
     let send = async |key: &str| {
         stripe
             .update(Lane::Upsync, &made.stripe_id, &body, key)
             .await
     };
-    let updated = person.write(Operation::Update, &stamp, send).await;
-    assert_eq!((&updated.fields, &updated.stamp), (&second, &Some(stamp)));
+    let updated = person.write(Operation::Update, &stamps, send).await;
+    assert_eq!(updated.fields, second);
+    for (field, stamp) in stamps.iter() {
+        assert_eq!(updated.stamps.get(field), Some(stamp));
+    }
     assert_eq!(person.list().await, [updated]);
     assert_eq!(running.sandbox.customer_count(), 1, "one customer was made");
 

@@ -317,6 +317,22 @@ fn an_edit_in_stripe_may_give_way_to_ours_if_that_is_written_down_or_was_on_its_
 }
 
 #[test]
+fn an_edit_in_stripe_goes_with_the_customer_that_is_deleted_there() {
+    let mut kept = edited();
+    kept.rows[0] = Row {
+        state: state(2, "n2"),
+        stripe_id: Some(STRIPE_ID.to_owned()),
+        parked: true,
+    };
+    finds(&kept, "undone");
+
+    kept.ops.push(by_person(Kind::Delete, &[], 400));
+    kept.copies.clear();
+    kept.events.push(event(Happened::Deleted, "h3", None));
+    is_silent(&kept);
+}
+
+#[test]
 fn an_unknown_write_may_have_happened_or_not() {
     let unknown = Op {
         outcome: Outcome::Unknown,

@@ -191,6 +191,7 @@ fn is_last(case: &Case<'_>, setter: &Write<'_>, writes: &[Write<'_>], field: Fie
                 && acked()
                     .filter(|other| other.op.actor == Actor::Person)
                     .filter(|other| other.op.start > setter.op.end)
+                    .filter(|other| !went_with_the_customer(case, other.op))
                     .all(|other| overruled(case, field, (other.op.sent(field), value)))
         }
         Actor::Person => acked().all(|other| match other.op.actor {
@@ -198,6 +199,12 @@ fn is_last(case: &Case<'_>, setter: &Write<'_>, writes: &[Write<'_>], field: Fie
             Actor::Person => !happened_later(case, field, (other.op.sent(field), value)),
         }),
     }
+}
+
+/// The same person, or another one, has deleted what was edited: the row waits for a decision, and this edit for nothing.
+fn went_with_the_customer(case: &Case<'_>, edit: &Op) -> bool {
+    let mut deletes = case.by(Actor::Person).filter(|op| op.kind == Kind::Delete);
+    deletes.any(|op| op.is_acked() && op.stripe_id == edit.stripe_id && op.start > edit.end)
 }
 
 /// A person's later edit gave way to the database's value: both had changed the field, which is written

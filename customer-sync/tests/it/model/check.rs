@@ -244,7 +244,8 @@ impl Model {
         Ok(())
     }
 
-    /// Each edit is sent at most twice, and each thing that goes wrong may cost another call.
+    /// Each edit is sent at most twice, and each thing that goes wrong may cost another call. Read is once for each look
+    /// at one customer, and twice for each at all of them, of whom there are fewer than fit a page.
     fn calls_are_bounded(&self) -> Held {
         let ledger = &self.ledger;
         let bound = 2 * ledger.edits + ledger.cuts + ledger.faults + 2 * ledger.late;
@@ -252,6 +253,13 @@ impl Model {
             return Err(format!(
                 "{} writes to Stripe for {} edits, {} cuts, {} faults and {} late requests: more than {bound}",
                 ledger.writes, ledger.edits, ledger.cuts, ledger.faults, ledger.late
+            ));
+        }
+        let bound = ledger.single + 2 * ledger.looks;
+        if ledger.reads > bound {
+            return Err(format!(
+                "{} reads from Stripe for {} looks at one customer and {} at all: more than {bound}",
+                ledger.reads, ledger.single, ledger.looks
             ));
         }
         Ok(())

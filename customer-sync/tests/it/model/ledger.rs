@@ -48,6 +48,9 @@ pub(super) struct Ledger {
     pub(super) excused: usize,
     pub(super) writes: usize,
     pub(super) reads: usize,
+    /// Pushes and applied drifts that began, and looks at everybody.
+    pub(super) single: usize,
+    pub(super) looks: usize,
 }
 
 impl Ledger {
@@ -121,12 +124,14 @@ impl Model {
         let Some(before) = before.filter(|_| customer["deleted"] != true) else {
             return;
         };
-        let row = self.row_of(stripe_id).await.map(|row| row.fields());
+        let link = self.link_of(stripe_id).await;
+        let row = self.row_of(stripe_id).await;
         for field in before.differing(&after) {
+            let is_ours_too = is_changed_here(&self.ledger, row.as_ref(), link.as_ref(), field);
             let replaced = before.get(field).map(str::to_owned);
             let is_known = row
                 .as_ref()
-                .is_some_and(|row| row.get(field) == replaced.as_deref());
+                .is_some_and(|row| row.fields().get(field) == replaced.as_deref());
             let edits = self
                 .ledger
                 .theirs
@@ -135,6 +140,7 @@ impl Model {
             if let Some(last) = edits.last_mut()
                 && last.value == replaced
                 && !is_known
+                && is_ours_too
                 && looked.is_none_or(|looked| looked < last.moment)
             {
                 last.is_excused = true;
@@ -155,6 +161,20 @@ impl Model {
             .await
             .unwrap()
     }
+}
+
+/// Whether anybody here has changed the field: only then may a request of ours replace what is in Stripe.
+fn is_changed_here(
+    ledger: &Ledger,
+    row: Option<&customer::Model>,
+    link: Option<&stripe_link::Model>,
+    field: Field,
+) -> bool {
+    let (Some(row), Some(link)) = (row, link) else {
+        return true;
+    };
+    let differs = row.fields().get(field) != link.base_or_empty().get(field);
+    differs || ledger.ours.contains_key(&(row.id, field))
 }
 
 /// The kept fields of a customer as Stripe shows it.

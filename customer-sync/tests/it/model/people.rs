@@ -18,6 +18,9 @@ const EMAILS: [&str; 10] = [
     "j@x.io",
 ];
 
+/// How often it is the same customer that is edited.
+const FAVOURED: f64 = 0.4;
+
 impl Model {
     async fn call(&mut self, method: Method, path: &str, body: Value) -> Option<Value> {
         let request = Request::builder()
@@ -160,7 +163,7 @@ impl Model {
     }
 
     pub(super) async fn edit_there(&mut self) {
-        let Some(customer) = self.any(&self.in_stripe()) else {
+        let Some(customer) = self.living_there().await else {
             return;
         };
         let (field, value) = self.edit(&super::ledger::field_values(&customer));
@@ -244,11 +247,11 @@ impl Model {
                 .unwrap_or_default()
                 .to_owned()
         };
-        let (row, stamp) = (mark("customer_sync_id"), mark("customer_sync_rev"));
+        let (row, stamp) = (mark("customer_sync_id"), mark("customer_sync_rev_name"));
         match self.rng.random_range(0..3) {
             0 => self.change_there(&id, &[("metadata", String::new())]).await,
             1 => {
-                self.change_there(&id, &[("metadata[customer_sync_rev]", String::new())])
+                self.change_there(&id, &[("metadata[customer_sync_rev_name]", String::new())])
                     .await
             }
             _ if row.is_empty() => {}
@@ -259,7 +262,7 @@ impl Model {
                     ("email", email),
                     ("name", name),
                     ("metadata[customer_sync_id]", row),
-                    ("metadata[customer_sync_rev]", stamp),
+                    ("metadata[customer_sync_rev_name]", stamp),
                 ]);
             }
         }
@@ -272,9 +275,24 @@ impl Model {
         rows
     }
 
+    /// The oldest one is edited most, so that edits, pushes and late requests meet.
     async fn living(&mut self) -> Option<customer::Model> {
         let rows = self.all_living().await;
-        self.any(&rows)
+        match self.rng.random_bool(FAVOURED) {
+            true => rows.into_iter().next(),
+            false => self.any(&rows),
+        }
+    }
+
+    /// And so is its counterpart.
+    async fn living_there(&mut self) -> Option<Value> {
+        let customers = self.in_stripe();
+        let favourite = self.all_living().await.first().map(|row| row.id);
+        let counterpart = customers.iter().find(|one| names_row(one) == favourite);
+        match counterpart.filter(|_| favourite.is_some()) {
+            Some(customer) if self.rng.random_bool(FAVOURED) => Some(customer.clone()),
+            _ => self.any(&customers),
+        }
     }
 
     fn in_stripe(&self) -> Vec<Value> {

@@ -93,6 +93,11 @@ impl Model {
         name: String,
         future: impl Future<Output = Done> + 'static,
     ) {
+        match name.split(' ').next() {
+            Some("push" | "apply" | "due") => self.ledger.single += 1,
+            Some("events" | "pass" | "recheck") => self.ledger.looks += 1,
+            _ => {}
+        }
         self.activities.push(Activity {
             process,
             name,

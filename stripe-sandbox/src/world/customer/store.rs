@@ -1,14 +1,18 @@
 //! The customers of an account in the order of their creation, with an index by id and one by e-mail.
-//! A page costs its own length wherever its cursor stands, as long as few neighbours are deleted.
+//! A page costs its own length wherever its cursor stands, and a look at each block that is deleted as a whole.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::record::{Customer, Id, PREFIX};
 use crate::wire::error::Error;
 use crate::wire::form::Form;
 use crate::wire::page::{Created, Page, Window};
+
+/// Neighbouring places whose customers are counted together.
+const BLOCK: usize = 256;
 
 #[derive(Default)]
 pub(crate) struct Store {
@@ -18,6 +22,8 @@ pub(crate) struct Store {
     /// Hash of the lower-case address and place: addresses repeat, and differ in case only.
     emails: BTreeSet<(u64, u32)>,
     live: usize,
+    /// The same, block by block, so that a page may pass over what is deleted.
+    live_in: Vec<u16>,
 }
 
 /// The filters of `GET /v1/customers`.
@@ -81,19 +87,43 @@ impl Store {
         let next =
             u32::try_from(self.slots.len()).expect("four billion customers do not fit a memory");
         let place = *self.places.entry(customer.id).or_insert(next);
+        let block = place as usize / BLOCK;
         if place == next {
             self.slots.push(customer.clone());
+            self.live_in.resize(block + 1, 0);
         } else {
             let old = std::mem::replace(&mut self.slots[place as usize], customer.clone());
             self.live -= usize::from(!old.deleted);
+            self.live_in[block] -= u16::from(!old.deleted);
             if let Some(email) = &old.email {
                 self.emails.remove(&(email_hash(email), place));
             }
         }
         self.live += usize::from(!customer.deleted);
+        self.live_in[block] += u16::from(!customer.deleted);
         if let Some(email) = &customer.email {
             self.emails.insert((email_hash(email), place));
         }
+    }
+
+    /// These customers and `others`, both oldest first, as one account has them. Within a second these come
+    /// first. No id may be in both.
+    pub(crate) fn merged(&self, others: Vec<Arc<Customer>>) -> Self {
+        let total = self.slots.len() + others.len();
+        let mut merged = Self {
+            slots: Vec::with_capacity(total),
+            places: HashMap::with_capacity(total),
+            ..Self::default()
+        };
+        let mut others = others.into_iter().peekable();
+        for customer in &self.slots {
+            while let Some(older) = others.next_if(|other| other.created < customer.created) {
+                merged.put(older);
+            }
+            merged.put(customer.clone());
+        }
+        others.for_each(|customer| merged.put(customer));
+        merged
     }
 
     /// Every customer that is not deleted, newest first.
@@ -137,7 +167,7 @@ impl Store {
                     .slots
                     .partition_point(|it| it.created <= filter.created.max)
                     .min(side.end);
-                window.collect(start..end.max(start), take)
+                window.collect(self.inhabited(start..end.max(start)), take)
             }
         })
     }
@@ -163,8 +193,24 @@ impl Store {
                 .filter_map(take)
                 .take(limit)
                 .collect(),
-            None => (0..end).rev().filter_map(take).take(limit).collect(),
+            None => {
+                let places = self.inhabited(0..end).rev();
+                places.filter_map(take).take(limit).collect()
+            }
         }
+    }
+
+    /// The places of a range without those blocks in which everybody is deleted.
+    fn inhabited(
+        &self,
+        Range { start, end }: Range<usize>,
+    ) -> impl DoubleEndedIterator<Item = usize> {
+        (start / BLOCK..end.div_ceil(BLOCK))
+            .filter(|block| self.live_in[*block] > 0)
+            .flat_map(move |block| {
+                let first = block * BLOCK;
+                first.max(start)..(first + BLOCK).min(end)
+            })
     }
 
     /// The places of the customers with this address in any case, and of the few others whose hash is the same.

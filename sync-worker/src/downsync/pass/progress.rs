@@ -40,7 +40,10 @@ impl Progress {
     pub(super) fn begin(now: DateTime<Utc>) -> Self {
         Self {
             started_at: now,
-            counts: Counts::default(),
+            counts: Counts {
+                slices: 1,
+                ..Counts::default()
+            },
             open: vec![Slice::ALL],
             absent: Vec::new(),
         }

@@ -180,6 +180,7 @@ impl<'a> Reading<'a> {
         let is_wanted = work.waiting.is_empty() && work.taken.contains(&None);
         if let Some(older) = is_wanted.then(|| walk.split()).flatten() {
             work.waiting.push(older);
+            work.progress.counts.slices += 1;
             work.taken[reader] = Some(walk.open());
             self.engine.gauge.set_slices(work.slices());
             self.moved.notify_waiters();

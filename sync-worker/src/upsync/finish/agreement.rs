@@ -2,6 +2,7 @@
 
 use entity::fields::Fields;
 use entity::message::StripeCopy;
+use entity::stamp::Stamps;
 use entity::{customer, stripe_link};
 
 use crate::frozen::Frozen;
@@ -14,7 +15,7 @@ use crate::upsync::send::Acked;
 #[derive(Default)]
 pub(super) struct Agreed {
     pub(super) rev: i64,
-    pub(super) pushed_rev: Option<i64>,
+    pub(super) pushed: Option<Stamps>,
     pub(super) stripe_id: Option<String>,
     pub(super) base: Option<Fields>,
     pub(super) by_email: bool,
@@ -31,10 +32,9 @@ pub(super) fn agreement(
     match acked {
         Acked::Created(reply) => {
             let frozen = frozen(push);
-            let rev = frozen.stamp.map_or(push.rev, |stamp| stamp.rev);
             let agreed = Agreed {
-                rev,
-                pushed_rev: Some(rev),
+                rev: frozen.stamps.rev().unwrap_or(push.rev),
+                pushed: Some(frozen.stamps),
                 stripe_id: Some(reply.value.stripe_id.clone()),
                 base: Some(frozen.fields),
                 must_read_again: reply.replayed,
@@ -44,12 +44,14 @@ pub(super) fn agreement(
         }
         Acked::Updated(reply) => {
             let mut base = link.base_or_empty();
+            let mut pushed = link.pushed.clone().unwrap_or_default();
+            pushed.put(frozen(push).stamps);
             for field in push.request.sent_fields() {
                 base.set(*field, push.fields.get(*field).map(str::to_owned));
             }
             let agreed = Agreed {
                 rev: push.rev,
-                pushed_rev: Some(push.rev),
+                pushed: Some(pushed),
                 base: Some(base),
                 must_read_again: reply.replayed,
                 ..Agreed::default()
@@ -62,11 +64,7 @@ pub(super) fn agreement(
             let agreed = Agreed {
                 // Nothing was sent: what the row still asks for comes out of the observation.
                 rev: 0,
-                pushed_rev: copy
-                    .stamp
-                    .as_ref()
-                    .filter(|_| !by_email)
-                    .map(|stamp| stamp.rev),
+                pushed: (!by_email).then(|| copy.stamps.clone()),
                 stripe_id: Some(copy.stripe_id.clone()),
                 base: Some(if by_email {
                     Fields::default()
@@ -104,7 +102,7 @@ fn fresh(reply: Reply<StripeCopy>) -> Option<StripeCopy> {
 
 fn frozen(push: &Push) -> Frozen {
     match &push.request {
-        Request::Create { body, .. } => Frozen::read(body),
+        Request::Create { body, .. } | Request::Update { body, .. } => Frozen::read(body),
         _ => Frozen::default(),
     }
 }

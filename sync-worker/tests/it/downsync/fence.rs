@@ -1,6 +1,9 @@
 //! A copy that is older than what we know undoes nothing.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
+use entity::fields::Field;
 use entity::message::Drift;
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::apply::Applied;
@@ -11,6 +14,8 @@ use sync_worker::upsync::send::send;
 
 use crate::harness::World;
 use crate::harness::look::stamp;
+
+const UPDATE: &str = "POST /v1/customers/{id}";
 
 const NOTHING: Applied = Applied::Observed(Observed::Nothing);
 
@@ -299,13 +304,13 @@ async fn a_late_write_of_ours_is_pushed_over_and_takes_nothing() {
     let stripe_id = world.stripe_id(row.id).await;
     world.update(row.id, &[("name", "B")]).await;
     world.push(row.id).await;
-    let late = stamp(&world.shown(&stripe_id)).to_string();
+    let late = stamp(&world.shown(&stripe_id), Field::Name).to_string();
     world.update(row.id, &[("name", "C")]).await;
     world.push(row.id).await;
     world.events().await;
     world.stripe_edits(
         &stripe_id,
-        &[("name", "B"), ("metadata[customer_sync_rev]", &late)],
+        &[("name", "B"), ("metadata[customer_sync_rev_name]", &late)],
     );
     world.events().await;
     assert_eq!(world.row(row.id).await.name.as_deref(), Some("C"));
@@ -314,6 +319,96 @@ async fn a_late_write_of_ours_is_pushed_over_and_takes_nothing() {
     assert_eq!(world.row(row.id).await.rev, 3);
     assert!(world.conflicts().await.is_empty());
     world.assert_in_step(row.id).await;
+}
+
+/// U4, D4: it lands under the stamp of a later push, of another field, and nobody has looked in between.
+#[tokio::test]
+async fn a_late_write_of_ours_is_pushed_over_though_another_field_was_pushed_since() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.fault(UPDATE, Kind::DeliveredLate);
+    world.update(row.id, &[("name", "B")]).await;
+    world.push(row.id).await;
+    world.update(row.id, &[("name", "C")]).await;
+    world.push(row.id).await;
+    assert!(world.stripe.sandbox.deliver_late().await.is_some());
+    assert_eq!(world.shown(&stripe_id)["name"], "B");
+    world.update(row.id, &[("phone", "1")]).await;
+    world.push(row.id).await;
+    world.settle().await;
+    assert_eq!(world.shown(&stripe_id)["name"], "C");
+    assert_eq!(world.row(row.id).await.rev, 4);
+    assert!(world.conflicts().await.is_empty());
+    world.assert_in_step(row.id).await;
+}
+
+/// U4, D4: a person edits one of the fields that the late write has sent.
+#[tokio::test]
+async fn of_a_late_write_of_ours_only_what_a_person_edited_comes_home() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.fault(UPDATE, Kind::DeliveredLate);
+    world.update(row.id, &[("name", "B"), ("phone", "2")]).await;
+    world.push(row.id).await;
+    world.update(row.id, &[("name", "C"), ("phone", "3")]).await;
+    world.push(row.id).await;
+    assert!(world.stripe.sandbox.deliver_late().await.is_some());
+    world.stripe_edits(&stripe_id, &[("phone", "9")]);
+    world.events().await;
+    world.settle().await;
+    let shown = world.shown(&stripe_id);
+    assert_eq!(
+        (&shown["name"], &shown["phone"]),
+        (&"C".into(), &"9".into())
+    );
+    assert!(world.conflicts().await.is_empty());
+    world.assert_in_step(row.id).await;
+}
+
+/// U4, D4: the first attempt lands when the second one, of the same rev, was acknowledged long since.
+#[tokio::test]
+async fn a_late_first_attempt_takes_back_no_edit_upon_the_second() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.fault(UPDATE, Kind::DeliveredLate);
+    world.update(row.id, &[("name", "B")]).await;
+    world.push(row.id).await;
+    // The key has had its time.
+    world.later(Duration::from_secs(24 * 3600));
+    world.push(row.id).await;
+    world.stripe_edits(&stripe_id, &[("name", "C")]);
+    world.events().await;
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("C"));
+    assert!(world.stripe.sandbox.deliver_late().await.is_some());
+    assert_eq!(world.shown(&stripe_id)["name"], "B");
+    world.events().await;
+    world.settle().await;
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("C"));
+    assert_eq!(world.shown(&stripe_id)["name"], "C");
+    world.assert_in_step(row.id).await;
+}
+
+/// A person who goes back to what the field once was writes no stamp, and is heard though a late write's is there.
+#[tokio::test]
+async fn a_person_who_takes_back_an_edit_upon_a_late_write_is_heard() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    world.fault(UPDATE, Kind::DeliveredLate);
+    world.update(row.id, &[("name", "B")]).await;
+    world.push(row.id).await;
+    world.update(row.id, &[("name", "C")]).await;
+    world.push(row.id).await;
+    assert!(world.stripe.sandbox.deliver_late().await.is_some());
+    for name in ["D", "B", "D", "B"] {
+        world.stripe_edits(&stripe_id, &[("name", name)]);
+        world.events().await;
+        assert_eq!(world.row(row.id).await.name.as_deref(), Some(name));
+        world.assert_in_step(row.id).await;
+    }
 }
 
 /// A person who goes back to what the field once was writes no stamp.
@@ -342,13 +437,13 @@ async fn an_edit_upon_a_late_write_of_ours_comes_home() {
     let stripe_id = world.stripe_id(row.id).await;
     world.update(row.id, &[("name", "B")]).await;
     world.push(row.id).await;
-    let late = stamp(&world.shown(&stripe_id)).to_string();
+    let late = stamp(&world.shown(&stripe_id), Field::Name).to_string();
     world.update(row.id, &[("name", "C")]).await;
     world.push(row.id).await;
     world.events().await;
     world.stripe_edits(
         &stripe_id,
-        &[("name", "B"), ("metadata[customer_sync_rev]", &late)],
+        &[("name", "B"), ("metadata[customer_sync_rev_name]", &late)],
     );
     world.stripe_edits(&stripe_id, &[("name", "D")]);
     world.events().await;

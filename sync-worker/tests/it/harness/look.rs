@@ -1,9 +1,12 @@
 //! What there is to see, on either side.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use entity::fields::{Field, Fields, Stamp};
+use entity::fields::{Field, Fields};
+use entity::stamp::Stamp;
+use entity::stripe_object::rev_of;
 use entity::{conflict, customer, outbox, stripe_link, unmatched};
 use platform::health::{ComponentReport, Health};
 use platform::test_support::until;
@@ -97,6 +100,19 @@ impl World {
     /// What we read of Stripe, as method and path.
     pub(crate) fn reads(&self) -> Vec<String> {
         self.requests(|method| method == "GET")
+    }
+
+    /// Whatever was sent again under its idempotency key was the same.
+    #[track_caller]
+    pub(crate) fn assert_keys_stand_for_one_body(&self) {
+        let mut sent = HashMap::new();
+        for request in self.stripe.sandbox.requests() {
+            let Some(key) = request.idempotency_key else {
+                continue;
+            };
+            let first = sent.entry(key).or_insert(request.parameters.clone());
+            assert_eq!(*first, request.parameters, "{} again", request.path);
+        }
     }
 
     pub(crate) fn forget_requests(&self) {
@@ -206,9 +222,9 @@ pub(crate) fn field_values(customer: &Value) -> Fields {
     fields.canonical()
 }
 
-/// Our mark on a customer as Stripe shows it.
-pub(crate) fn stamp(customer: &Value) -> Stamp {
-    let text = customer["metadata"]["customer_sync_rev"].as_str();
+/// Our mark on a field of a customer as Stripe shows it.
+pub(crate) fn stamp(customer: &Value, field: Field) -> Stamp {
+    let text = customer["metadata"][rev_of(field)].as_str();
     text.expect("it is stamped").parse().unwrap()
 }
 

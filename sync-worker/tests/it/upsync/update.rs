@@ -1,6 +1,7 @@
 //! A row that Stripe knows, and that was edited since.
 
 use entity::conflict::Winner;
+use entity::fields::Field;
 use sync_worker::upsync::Pushed;
 
 use crate::harness::World;
@@ -23,7 +24,9 @@ async fn an_update_sends_what_differs_and_an_edit_of_another_field_comes_home_wi
         (row.name.as_deref(), row.phone.as_deref()),
         (Some("B"), Some("2"))
     );
-    assert_eq!(stamp(&world.shown(&stripe_id)).sent.len(), 1);
+    let shown = world.shown(&stripe_id);
+    let revs = [Field::Email, Field::Name].map(|field| stamp(&shown, field).rev);
+    assert_eq!(revs, [1, 2]);
     world.assert_in_step(row.id).await;
     assert!(world.conflicts().await.is_empty());
 }

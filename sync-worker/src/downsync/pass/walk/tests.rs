@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use entity::fields::Fields;
+use entity::stamp::Stamps;
 use proptest::prelude::*;
 
 use super::*;
@@ -18,7 +19,7 @@ fn copy((id, created): (&String, &i64)) -> StripeCopy {
         deleted: false,
         fields: Fields::default(),
         customer_id: None,
-        stamp: None,
+        stamps: Stamps::default(),
         detached: false,
         created: *created,
     }

@@ -1,0 +1,141 @@
+//! Writes some customers in one transaction, the way the API writes one: the row and its outbox row together.
+
+use std::collections::HashMap;
+
+use entity::email::Email;
+use entity::fields::Invalid;
+use entity::write::{self, NewCustomer};
+use entity::{customer, fields::Fields};
+use platform::clock::Clock;
+use platform::database::{self, within_bounds};
+use platform::telemetry::traceparent;
+use sea_orm::{
+    ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect,
+};
+use uuid::Uuid;
+
+use super::record::Record;
+
+/// How often a customer is written anew because somebody else was quicker, or a deadlock was broken.
+const ATTEMPTS: usize = 5;
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Created,
+    Updated,
+    Unchanged,
+    /// The values cannot be stored; why.
+    Refused(String),
+}
+
+/// Writes all of them, in their order. Where one transaction for all does not go through, each has one of its own.
+///
+/// # Errors
+/// The database does not take them. Those before may be committed; writing them again changes nothing.
+pub(super) async fn write(
+    (db, clock): (&DatabaseConnection, &Clock),
+    records: &[&Record],
+) -> Result<Vec<Taken>, write::Error> {
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
+    if let Ok(taken) = within_bounds(write_once((db, clock), records)).await {
+        return Ok(taken);
+    }
+    let mut all = Vec::with_capacity(records.len());
+    for record in records {
+        all.extend(write_alone((db, clock), record).await?);
+    }
+    Ok(all)
+}
+
+async fn write_alone(
+    (db, clock): (&DatabaseConnection, &Clock),
+    record: &Record,
+) -> Result<Vec<Taken>, write::Error> {
+    let mut attempt = 1;
+    loop {
+        match within_bounds(write_once((db, clock), &[record])).await {
+            Err(error) if attempt < ATTEMPTS && !is_away(&error) => attempt += 1,
+            taken => return taken,
+        }
+    }
+}
+
+fn is_away(error: &write::Error) -> bool {
+    matches!(
+        error,
+        write::Error::Database(DbErr::Conn(_) | DbErr::ConnectionAcquire(_))
+    )
+}
+
+async fn write_once(
+    (db, clock): (&DatabaseConnection, &Clock),
+    records: &[&Record],
+) -> Result<Vec<Taken>, write::Error> {
+    let tx = database::begin(db).await?;
+    let now = database::now(&tx, clock).await?;
+    let mut rows = lock(&tx, records).await?;
+    let mut all = Vec::with_capacity(records.len());
+    for record in records {
+        let known = rows.remove(record.email.key());
+        let values = record.values(known.as_ref().map(customer::Model::fields));
+        let (row, taken) = match (values, known) {
+            (Err(invalid), known) => (known, refused(&invalid)),
+            (Ok((email, fields)), None) => {
+                let new = NewCustomer {
+                    id: Uuid::now_v7(),
+                    email,
+                    fields,
+                    now,
+                    traceparent: Some(traceparent()),
+                };
+                (Some(write::create(&tx, &new).await?), Taken::Created)
+            }
+            (Ok(values), Some(known)) => update(&tx, known, values, now).await?,
+        };
+        rows.extend(row.map(|row| (row.email_key.clone(), row)));
+        all.push(taken);
+    }
+    tx.commit().await?;
+    Ok(all)
+}
+
+fn refused(invalid: &Invalid) -> Taken {
+    Taken::Refused(invalid.to_string())
+}
+
+async fn update(
+    tx: &DatabaseTransaction,
+    known: customer::Model,
+    (email, fields): (Email, Fields),
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<(Option<customer::Model>, Taken), write::Error> {
+    let updated = write::update(tx, &known, (&email, &fields), now, Some(traceparent())).await?;
+    let taken = if updated.rev == known.rev {
+        Taken::Unchanged
+    } else {
+        Taken::Updated
+    };
+    Ok((Some(updated), taken))
+}
+
+/// The customers that there are already, by their e-mails' keys. Locked in one order, so that two imports wait for
+/// each other and do not deadlock.
+async fn lock(
+    tx: &DatabaseTransaction,
+    records: &[&Record],
+) -> Result<HashMap<String, customer::Model>, DbErr> {
+    let keys = records.iter().map(|record| record.email.key());
+    let rows = customer::Entity::find()
+        .filter(customer::Column::EmailKey.is_in(keys))
+        .filter(customer::Column::DeletedAt.is_null())
+        .order_by_asc(customer::Column::Id)
+        .lock_exclusive()
+        .all(tx)
+        .await?;
+    let by_key = rows.into_iter().map(|row| (row.email_key.clone(), row));
+    Ok(by_key.collect())
+}

@@ -1,0 +1,127 @@
+//! What a command works with: the database, and Stripe.
+
+use anyhow::{Context, bail, ensure};
+use entity::worker;
+use migration::{Migrator, MigratorTrait};
+use platform::clock::Clock;
+use platform::database;
+use platform::steps::Steps;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sync_worker::LaneState;
+use sync_worker::engine::Engine;
+use sync_worker::gauge::Gauge;
+use sync_worker::registry::LIVE;
+
+use crate::arguments::Arguments;
+use crate::state::{self, Folder};
+
+/// A command does one thing at a time; some more for what is still being given back.
+const CONNECTIONS: u32 = 4;
+
+/// An opened database. On SQLite nobody else has it until this is dropped.
+pub(crate) struct Opened {
+    pub(crate) db: DatabaseConnection,
+    folder: Option<Folder>,
+}
+
+/// A database that is there, with this version's schema; nothing is written to it.
+///
+/// # Errors
+/// A running customer-sync has it (SQLite), or it has another schema.
+pub(crate) async fn existing(arguments: &Arguments) -> anyhow::Result<Opened> {
+    let url = state::url(arguments)?;
+    let is_sqlite = url.expose().starts_with("sqlite:");
+    if arguments.database_url()?.is_none() {
+        let file = state::file(&arguments.data_dir);
+        ensure!(
+            file.exists(),
+            "there is no database {}: name another DATA_DIR, or DATABASE_URL",
+            file.display()
+        );
+    }
+    let folder = is_sqlite
+        .then(|| Folder::take(&arguments.data_dir))
+        .transpose()?;
+    let db = database::connect(&url, CONNECTIONS)
+        .await
+        .context("opening the database")?;
+    check_schema(&db).await?;
+    Ok(Opened { db, folder })
+}
+
+/// A database that may be filled: on SQLite it is made if it is missing.
+///
+/// # Errors
+/// As [`existing`]'s.
+pub(crate) async fn fillable(arguments: &Arguments) -> anyhow::Result<Opened> {
+    if !state::url(arguments)?.expose().starts_with("sqlite:") {
+        return existing(arguments).await;
+    }
+    let folder = Some(Folder::take(&arguments.data_dir)?);
+    let (db, _) = state::open(arguments).await?;
+    Ok(Opened { db, folder })
+}
+
+async fn check_schema(db: &DatabaseConnection) -> anyhow::Result<()> {
+    let step = "run `migration up`, or start customer-sync once";
+    // Asking for what is missing would make the table that is asked.
+    if let Err(error) = db
+        .execute_unprepared("SELECT 1 FROM seaql_migrations")
+        .await
+    {
+        return Err(error).with_context(|| {
+            format!("the database does not have the schema of customer-sync: {step}")
+        });
+    }
+    let pending = Migrator::get_pending_migrations(db)
+        .await
+        .context("reading which migrations are applied")?;
+    if !pending.is_empty() {
+        bail!("the database has an older schema than this version's: {step}");
+    }
+    Ok(())
+}
+
+/// The worker's steps, and what they need while they are taken.
+pub(crate) struct Worker {
+    pub(crate) engine: Engine,
+    _opened: Opened,
+    _sandbox: Option<stripe_sandbox::Running>,
+}
+
+/// A worker on a database that is there. Without a key Stripe is the sandbox: the one that is kept in DATA_DIR, where
+/// no running process has it, else the one at SANDBOX_LISTEN.
+pub(crate) async fn worker(arguments: &mut Arguments) -> anyhow::Result<Worker> {
+    let opened = existing(arguments).await?;
+    let mut sandbox = None;
+    let file = arguments.data_dir.join("sandbox.jsonl");
+    if opened.folder.is_some() && arguments.worker.uses_sandbox()? && file.exists() {
+        let running = stripe_sandbox::start(stripe_sandbox::Options {
+            file: Some(file),
+            ..Default::default()
+        })
+        .await
+        .context("starting the Stripe sandbox of DATA_DIR")?;
+        arguments.worker.sandbox_listen = running.url.trim_start_matches("http://").to_owned();
+        sandbox = Some(running);
+    }
+    let engine = Engine {
+        db: opened.db.clone(),
+        clock: Clock::system(),
+        stripe: arguments.worker.stripe()?,
+        policy: arguments.worker.policy(),
+        lane: LaneState::default(),
+        steps: Steps::default(),
+        gauge: Gauge::default(),
+    };
+    // One more who reads: a share as theirs, though they do not make room for it.
+    let now = engine.now(&engine.db).await?;
+    let others = worker::count_since(&engine.db, now - LIVE).await?;
+    let share = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+    engine.stripe.set_share(share);
+    Ok(Worker {
+        engine,
+        _opened: opened,
+        _sandbox: sandbox,
+    })
+}

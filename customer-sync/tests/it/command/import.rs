@@ -1,0 +1,215 @@
+//! Customers from a file, each line for itself.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use entity::outbox;
+use sea_orm::{ConnectionTrait, PaginatorTrait};
+
+use super::*;
+use crate::client::until;
+
+async fn outbox(pair: &Pair) -> u64 {
+    let db = &pair.database.connection;
+    outbox::Entity::find().count(db).await.unwrap()
+}
+
+fn values(row: &customer::Model) -> [Option<&str>; 4] {
+    [
+        Some(&row.email),
+        row.name.as_deref(),
+        row.phone.as_deref(),
+        row.description.as_deref(),
+    ]
+}
+
+#[tokio::test]
+async fn each_line_creates_updates_the_given_fields_or_changes_nothing() {
+    for database in [test_support::sqlite().await, test_support::postgres().await] {
+        let pair = Pair::on(database).await;
+        let csv = "\u{feff}email,name,phone\r\nAda@x.io,Ada,1\r\ngrace@x.io,Grace,\r\n";
+        let file = pair.file("a.csv", csv);
+        let ran = pair.run(&["import", &file]).await;
+        let summary = "2 created, 0 updated, 0 unchanged, 0 refused.\n";
+        assert_eq!(ran.ended(0).stdout, summary);
+        assert_eq!(outbox(&pair).await, 2);
+        let lines = [
+            r#"{"email": "ada@x.io", "name": null, "description": "first"}"#,
+            r#"{"email": "grace@x.io", "name": "Grace"}"#,
+            r#"{"email": "ada@x.io", "phone": "2"}"#,
+        ];
+        let file = pair.file("b.jsonl", lines.join("\n"));
+        let ran = pair.run(&["import", &file]).await;
+        let summary = "0 created, 2 updated, 1 unchanged, 0 refused; 1 had the e-mail of a line before and were applied after it.\n";
+        assert_eq!(ran.ended(0).stdout, summary);
+        let rows = pair.rows().await;
+        let ada = [Some("Ada@x.io"), None, Some("2"), Some("first")];
+        assert_eq!(values(&rows[0]), ada);
+        assert_eq!(rows[0].rev, 3);
+        let grace = [Some("grace@x.io"), Some("Grace"), None, None];
+        assert_eq!((values(&rows[1]), rows[1].rev), (grace, 1));
+        // As many as there were changes: each goes to Stripe.
+        assert_eq!(outbox(&pair).await, 4);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_line_is_named_by_its_number_and_takes_no_other_with_it() {
+    let pair = Pair::new().await;
+    let mut csv = b"email,name\nada@x.io,Ada\nAda,no address\n".to_vec();
+    csv.extend(b"grace@x.io,\xff\nx@x.io,\"broken\njoan@x.io,Joan\n,Ada\n");
+    csv.extend(format!("long@x.io,{}\n", "l".repeat(300)).into_bytes());
+    for _ in 0..30 {
+        csv.extend(b"@,Ada\n");
+    }
+    csv.extend(b"last@x.io,Last\n");
+    let file = pair.file("a.csv", &csv);
+    let errors = pair.path("errors.txt");
+    let ran = pair
+        .run(&["import", &file, "--errors", &errors.display().to_string()])
+        .await;
+    let Ran { stdout, stderr, .. } = ran.ended(2);
+    assert_eq!(stdout, "3 created, 0 updated, 0 unchanged, 35 refused.\n");
+    let told: Vec<&str> = stderr.lines().filter(|l| l.starts_with("line ")).collect();
+    assert_eq!(told.len(), 20);
+    assert_eq!(
+        told[..4],
+        [
+            "line 3: email must have exactly one @ with text on both sides",
+            "line 4: is not UTF-8",
+            "line 5: has a quote that is not closed within 65536 bytes",
+            "line 7: email must not be empty",
+        ]
+    );
+    assert_eq!(told[4], "line 8: name must have at most 256 characters");
+    assert!(stderr.contains("and 15 more refused lines"), "{stderr}");
+    let all = std::fs::read_to_string(errors).unwrap();
+    assert_eq!(all.lines().count(), 35);
+    let names: Vec<_> = pair.rows().await.into_iter().map(|row| row.name).collect();
+    assert_eq!(names, ["Ada", "Joan", "Last"].map(|n| Some(n.to_owned())));
+}
+
+#[tokio::test]
+async fn what_is_no_file_of_customers_is_an_error_and_nothing_is_written() {
+    let pair = Pair::new().await;
+    for (name, text, expected) in [
+        ("a.txt", "", "say which it is by --format"),
+        (
+            "a.csv",
+            "ada@x.io,Ada\n",
+            "column 1 of the first line is none",
+        ),
+        ("b.csv", "", "the file is empty"),
+    ] {
+        let ran = pair.run(&["import", &pair.file(name, text)]).await;
+        assert!(ran.ended(1).stderr.contains(expected), "{}", ran.stderr);
+    }
+    assert_eq!(pair.rows().await, []);
+}
+
+/// What a file of so many customers would say.
+fn many(count: usize) -> String {
+    let line = |n| format!("{{\"email\": \"{n}@x.io\", \"name\": \"Ada {n}\"}}\n");
+    (0..count).map(line).collect()
+}
+
+/// An import from stdin that has taken some of its lines and waits for more.
+async fn half_done(pair: &Pair) -> std::process::Child {
+    let mut import = pair
+        .command(&["import", "-", "--format", "jsonl"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = many(1_100);
+    import
+        .stdin
+        .as_mut()
+        .unwrap()
+        .write_all(lines.as_bytes())
+        .unwrap();
+    until("some lines are committed", async || {
+        (pair.rows().await.len() >= 1_000).then_some(())
+    })
+    .await;
+    import
+}
+
+#[tokio::test]
+async fn an_import_that_was_killed_is_completed_by_running_it_again() {
+    let pair = Pair::new().await;
+    let mut import = half_done(&pair).await;
+    import.kill().unwrap();
+    import.wait().unwrap();
+    assert_eq!(pair.rows().await.len() as u64, outbox(&pair).await);
+    let file = pair.file("a.jsonl", many(2_000));
+    let ran = pair.run(&["import", &file]).await;
+    let summary = "1000 created, 0 updated, 1000 unchanged, 0 refused.\n";
+    assert_eq!(ran.ended(0).stdout, summary);
+    let rows = pair.rows().await;
+    assert_eq!((rows.len(), outbox(&pair).await), (2_000, 2_000));
+    assert!(rows.iter().all(|row| row.rev == 1));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_import_that_is_interrupted_says_how_far_it_has_come() {
+    let pair = Pair::new().await;
+    let import = half_done(&pair).await;
+    let pid = import.id().to_string();
+    let status = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(status.unwrap().success());
+    // Its stdin stays open: it is the signal that ends it.
+    let (stdin, import) = {
+        let mut import = import;
+        (import.stdin.take(), import)
+    };
+    let output = tokio::task::spawn_blocking(move || import.wait_with_output().unwrap());
+    let ran = Ran::of(output.await.unwrap());
+    drop(stdin);
+    let expected = "all up to line 1000 is committed but for refused lines, and running it again is safe: interrupted";
+    assert!(ran.ended(1).stderr.contains(expected), "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("1000 created"));
+    assert_eq!(pair.rows().await.len(), 1_000);
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_more_stops_it_with_whole_batches_committed() {
+    let pair = Pair::new().await;
+    let full = "CREATE TRIGGER full BEFORE INSERT ON outbox WHEN (SELECT count(*) FROM outbox) >= 500 \
+                BEGIN SELECT RAISE(ABORT, 'full'); END";
+    let db = &pair.database.connection;
+    db.execute_unprepared(full).await.unwrap();
+    let file = pair.file("a.jsonl", many(1_000));
+    let ran = pair.run(&["import", &file]).await;
+    let expected = "stopped; all up to line 400 is committed";
+    assert!(ran.ended(1).stderr.contains(expected), "{}", ran.stderr);
+    // Those of the next batch that went through for themselves are whole, too.
+    assert_eq!((pair.rows().await.len(), outbox(&pair).await), (500, 500));
+    db.execute_unprepared("DROP TRIGGER full").await.unwrap();
+    let ran = pair.run(&["import", &file]).await;
+    let summary = "500 created, 0 updated, 500 unchanged, 0 refused.\n";
+    assert_eq!(ran.ended(0).stdout, summary);
+}
+
+/// A create beside the import takes the e-mail between its look and its write, again and again.
+#[tokio::test]
+async fn an_import_beside_other_writers_loses_nothing() {
+    let pair = Pair::on(test_support::postgres().await).await;
+    let file = pair.file("a.jsonl", many(600));
+    let arguments = ["import", &file];
+    let import = pair.run(&arguments);
+    let others = async {
+        for n in (0..600).rev() {
+            pair.try_create(&format!("{n}@x.io")).await;
+        }
+    };
+    let (ran, ()) = tokio::join!(import, others);
+    ran.ended(0);
+    let rows = pair.rows().await;
+    assert_eq!(rows.len(), 600);
+    assert!(rows.iter().all(|row| row.name.is_some()));
+    let revs: i64 = rows.iter().map(|row| row.rev).sum();
+    assert_eq!(u64::try_from(revs).unwrap(), outbox(&pair).await);
+}

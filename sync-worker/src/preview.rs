@@ -1,0 +1,237 @@
+//! What a full pass and the pushes would do now, customer by customer, with nothing written on either side; and
+//! doing exactly that, item by item.
+//!
+//! [`read`] walks both sides and holds what differs, and 8 bytes for every customer in Stripe. While others
+//! write, what it shows is of several moments; each item says what it was made of.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+use entity::message::{Drift, StripeCopy};
+use entity::write;
+use entity::{customer, stripe_link};
+use platform::database::within_bounds;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::downsync::diff::is_drift;
+use crate::downsync::inbox::read_again;
+use crate::downsync::state;
+use crate::engine::Engine;
+use crate::policy::Policy;
+use crate::stripe::{Lane, ListPage};
+
+use listed::Listed;
+use look::{Subject, look};
+
+pub use carry_out::{Done, carry_out, is_current};
+pub use item::{Change, Item, Side, Step, Was};
+
+mod absent;
+mod carry_out;
+mod item;
+mod listed;
+mod look;
+
+const BATCH: u64 = 1_000;
+
+/// Customers of Stripe's list between two lines in the log.
+const TOLD_EVERY: u64 = 10_000;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// Whose key it is; none where the key may not say so.
+    pub account: Option<String>,
+    /// [`policy_digest`] of the policy that decided.
+    pub policy: String,
+    /// The database's clock at the start.
+    pub read_at: DateTime<Utc>,
+    /// How many customers Stripe listed.
+    pub listed: u64,
+    /// What comes from Stripe first, then by customer, then by Stripe's id.
+    pub items: Vec<Item>,
+}
+
+/// Reads both sides.
+///
+/// # Errors
+/// Something is away, or the key is one of an account that the database does not belong to.
+pub async fn read(engine: &Engine) -> anyhow::Result<Preview> {
+    let account = account(engine).await?;
+    let read_at = engine.now(&engine.db).await?;
+    let mut items = Vec::new();
+    let mut listed = Listed::default();
+    let (mut after, mut newest) = (None, None);
+    loop {
+        let (drifts, last) = page(engine, &mut listed, (after, newest)).await?;
+        newest = newest.or(drifts.first().map(|drift| drift.copy.created));
+        look_at(engine, drifts, &mut items).await?;
+        let Some(last) = last else { break };
+        after = Some(last);
+        if listed.count().is_multiple_of(TOLD_EVERY) {
+            tracing::info!(customers = listed.count(), "read of Stripe's list so far");
+        }
+    }
+    let count = listed.count();
+    absent::look(engine, &listed.sorted(), read_at, &mut items).await?;
+    waiting(engine, &mut items).await?;
+    items.sort_by_cached_key(order);
+    Ok(Preview {
+        account,
+        policy: policy_digest(&engine.policy),
+        read_at,
+        listed: count,
+        items,
+    })
+}
+
+/// Whose key it is; none where the key may not say so. Writes nothing.
+///
+/// # Errors
+/// Another account's than the one that the database belongs to, or Stripe did not say.
+pub async fn account(engine: &Engine) -> anyhow::Result<Option<String>> {
+    state::read_account(engine).await
+}
+
+/// Tells the settings that decide apart: 16 hex characters.
+pub fn policy_digest(policy: &Policy) -> String {
+    let Policy {
+        on_database_delete,
+        on_stripe_delete,
+        owners,
+        link_by_email,
+        delete_cap,
+        timeline_kept: _,
+        slices_at_once: _,
+    } = policy;
+    let text = format!(
+        "{on_database_delete:?} {on_stripe_delete:?} {owners:?} {link_by_email:?} {delete_cap:?}"
+    );
+    hex::encode(&Sha256::digest(text)[..8])
+}
+
+fn order(item: &Item) -> (bool, Option<Uuid>, Option<String>) {
+    let goes_out = item.steps.first().is_some_and(Step::is_pushed);
+    (goes_out, item.customer_id, item.stripe_id.clone())
+}
+
+/// Reads a page; returns its customers, and the id that the next one starts after.
+async fn page(
+    engine: &Engine,
+    listed: &mut Listed,
+    (after, newest): (Option<String>, Option<i64>),
+) -> anyhow::Result<(Vec<Drift>, Option<String>)> {
+    let read_at = engine.now(&engine.db).await?;
+    let request = ListPage {
+        starting_after: after,
+        created_lte: newest,
+        ..ListPage::default()
+    };
+    let page = engine
+        .stripe
+        .list(Lane::Downsync, &request)
+        .await
+        .context("reading a page of Stripe's customers")?
+        .value;
+    let last = page.items.last().map(|copy| copy.stripe_id.clone());
+    if page.has_more && (last.is_none() || last == request.starting_after) {
+        bail!("Stripe's list of customers repeats itself or is empty and says that there is more");
+    }
+    listed.extend(&page.items);
+    let drift = |copy| Drift { copy, read_at };
+    let drifts = page.items.into_iter().map(drift).collect();
+    Ok((drifts, last.filter(|_| page.has_more)))
+}
+
+/// Looks at the customers that differ or wait to be pushed.
+async fn look_at(engine: &Engine, drifts: Vec<Drift>, items: &mut Vec<Item>) -> anyhow::Result<()> {
+    let ids = drifts.iter().map(|drift| drift.copy.stripe_id.as_str());
+    let links = stripe_link::Entity::find()
+        .filter(stripe_link::Column::StripeId.is_in(ids))
+        .all(&engine.db);
+    let links = within_bounds(links).await?;
+    let revs = customer::Entity::find()
+        .select_only()
+        .columns([customer::Column::Id, customer::Column::Rev])
+        .filter(customer::Column::Id.is_in(links.iter().map(|link| link.customer_id)))
+        .into_tuple::<(Uuid, i64)>()
+        .all(&engine.db);
+    let revs = within_bounds(revs).await?;
+    let is_waiting = |link: &stripe_link::Model| {
+        let rev = revs.iter().find(|(id, _)| *id == link.customer_id);
+        rev.is_some_and(|(_, rev)| *rev > link.synced_rev)
+    };
+    for drift in drifts {
+        let link = links.iter().find(|link| is_of(link, &drift.copy));
+        if is_drift(&drift.copy, link.map(Into::into)) || link.is_some_and(is_waiting) {
+            let subject = Subject {
+                drift: Some(&drift),
+                customer_id: link.map(|link| link.customer_id),
+            };
+            items.extend(see(engine, subject).await?);
+        }
+    }
+    Ok(())
+}
+
+fn is_of(link: &stripe_link::Model, copy: &StripeCopy) -> bool {
+    link.stripe_id.as_ref() == Some(&copy.stripe_id)
+}
+
+async fn see(engine: &Engine, subject: Subject<'_>) -> anyhow::Result<Option<Item>> {
+    match look(engine, subject).await {
+        Err(write::Error::EmailTaken) => {
+            bail!("a customer changes faster than it can be looked at; try again")
+        }
+        seen => seen.context("looking what becomes of a customer"),
+    }
+}
+
+/// Looks at the rows that wait to be pushed and that no copy of Stripe's led to. Those that Stripe did not list may be
+/// known to it nevertheless.
+async fn waiting(engine: &Engine, items: &mut Vec<Item>) -> anyhow::Result<()> {
+    let known: HashSet<Uuid> = items.iter().filter_map(|item| item.customer_id).collect();
+    let mut after = Uuid::nil();
+    loop {
+        let rows = within_bounds(waiting_after(engine, after)).await?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(());
+        };
+        after = *last;
+        for (id, stripe_id) in rows.into_iter().filter(|(id, _)| !known.contains(id)) {
+            let drift = match stripe_id {
+                Some(stripe_id) => read_again(engine, &stripe_id).await?,
+                None => None,
+            };
+            let subject = Subject {
+                drift: drift.as_ref(),
+                customer_id: Some(id),
+            };
+            items.extend(see(engine, subject).await?);
+        }
+    }
+}
+
+async fn waiting_after(engine: &Engine, after: Uuid) -> Result<Vec<(Uuid, Option<String>)>, DbErr> {
+    let to_link = customer::Entity::belongs_to(stripe_link::Entity)
+        .from(customer::Column::Id)
+        .to(stripe_link::Column::CustomerId);
+    let synced_rev = Expr::col((stripe_link::Entity, stripe_link::Column::SyncedRev));
+    let rev = Expr::col((customer::Entity, customer::Column::Rev));
+    customer::Entity::find()
+        .select_only()
+        .column(customer::Column::Id)
+        .column(stripe_link::Column::StripeId)
+        .join(JoinType::LeftJoin, to_link.into())
+        .filter(customer::Column::Id.gt(after))
+        .filter(synced_rev.clone().is_null().or(rev.gt(synced_rev)))
+        .order_by_asc(customer::Column::Id)
+        .limit(BATCH)
+        .into_tuple()
+        .all(&engine.db)
+        .await
+}
