@@ -52,8 +52,10 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 pub struct App {
     pub db: DatabaseConnection,
     pub clock: Clock,
-    /// Woken after every commit.
+    /// Woken after every commit of a change.
     pub wake: Wake,
+    /// Woken after every commit of an event that a webhook brought.
+    pub inbox: Wake,
     pub health: Health,
     pub metrics: PrometheusHandle,
     /// Who is let in.
@@ -116,6 +118,7 @@ fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Res
         db: app.db.clone(),
         clock: app.clock.clone(),
         secrets: Arc::new(app.webhook_secrets),
+        inbox: app.inbox,
     };
     let api = api(Customers {
         db: app.db,

@@ -54,15 +54,15 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     let (db, url) = state::open(&arguments).await?;
     let broker = broker(amqp_url);
     let clock = Clock::system();
-    let wake = Wake::default();
+    let (wake, inbox) = (Wake::default(), Wake::default());
     let health = Health::new();
     let stop = supervisor.stop();
     if db.get_database_backend() == DbBackend::Postgres {
         // Other processes may write to this database too.
-        supervisor.spawn(
-            "wake",
-            wake::listen(url, "outbox", wake.clone(), stop.clone()),
-        );
+        for (channel, wake) in [("outbox", &wake), ("inbox", &inbox)] {
+            let listen = wake::listen(url.clone(), channel, wake.clone(), stop.clone());
+            supervisor.spawn("wake", listen);
+        }
     }
     let relay = Relay {
         db: db.clone(),
@@ -85,6 +85,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
         },
         broker,
         intervals: arguments.worker.intervals(),
+        inbox: inbox.clone(),
         health: health.clone(),
     };
     sync_worker::start(&mut supervisor, worker).await?;
@@ -92,6 +93,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
         db,
         clock,
         wake,
+        inbox,
         health,
         metrics,
         keys,

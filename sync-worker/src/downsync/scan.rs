@@ -1,5 +1,5 @@
-//! When Stripe is looked at: the inbox and the events at every interval, everything at the start and
-//! at every longer one. One scanner at a time, by a lease.
+//! When Stripe is looked at: the inbox as soon as something is in it, the events at every interval, everything at the
+//! start and at every longer one. One scanner at a time, by a lease.
 
 use std::time::Duration;
 
@@ -9,19 +9,25 @@ use platform::broker::Broker;
 use platform::database::within_bounds;
 use platform::health::Component;
 use platform::lease::Lease;
+use platform::wake::Wake;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Polled};
+use super::pass;
 use super::publish::Drifts;
-use super::{inbox, pass, state};
+use super::state::Account;
 use crate::engine::Engine;
+
+mod inbox;
 
 /// The lease of the scanner.
 pub const LEASE: &str = "downsync-scan";
 const LEASE_TTL: Duration = Duration::from_secs(15);
 /// A scanner renews its lease at least so often, and a stand-by looks so often whether it is free.
 const LEASE_RENEWAL: Duration = Duration::from_secs(5);
+/// A scanner shows that it lives at least so often.
+const BEAT: Duration = Duration::from_secs(5);
 
 const ON_ERROR: Backoff = Backoff {
     first: Duration::from_secs(1),
@@ -35,22 +41,28 @@ pub struct Intervals {
     pub full_pass: Duration,
 }
 
+/// What a scanner works with.
+pub struct Scan {
+    pub engine: Engine,
+    pub broker: Broker,
+    pub intervals: Intervals,
+    /// Woken when an event has come into the inbox.
+    pub inbox: Wake,
+    pub health: Component,
+    pub inbox_health: Component,
+}
+
 /// Scans until it is told to stop.
-pub async fn run(
-    engine: Engine,
-    broker: Broker,
-    intervals: Intervals,
-    health: Component,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn run(scan: Scan, stop: CancellationToken) -> anyhow::Result<()> {
+    let Scan { engine, health, .. } = &scan;
     let lease = Lease::new(LEASE, LEASE_TTL);
-    let mut scanner = Scanner::new(engine.clone(), broker, intervals);
+    let account = Account::default();
     while !stop.is_cancelled() {
         let held = match within_bounds(lease.acquire(&engine.db, &engine.clock)).await {
             Ok(Some(held)) => held,
             Ok(None) => {
                 health.idle();
-                scanner.start_over();
+                scan.inbox_health.idle();
                 let _ = tokio::time::timeout(jitter(LEASE_RENEWAL), stop.cancelled()).await;
                 continue;
             }
@@ -60,15 +72,24 @@ pub async fn run(
                 continue;
             }
         };
-        // A pass takes longer than the lease lives: it is renewed beside the work.
-        let rest = tokio::select! {
-            rest = scanner.look(&health, &stop) => rest,
-            () = keep(&engine, &lease) => {
-                tracing::warn!("the scanner's lease was lost; another one may scan");
-                Duration::ZERO
-            }
+        let mut scanner = Scanner {
+            account: account.clone(),
+            ..Scanner::new(&scan)
         };
-        let _ = tokio::time::timeout(rest.min(LEASE_RENEWAL), stop.cancelled()).await;
+        // The inbox does not wait for a full pass, which may take an hour.
+        let work = async {
+            tokio::join!(
+                scanner.look_until(health, &stop),
+                inbox::run(&scan, &account, &stop)
+            )
+        };
+        // Both take longer than the lease lives: it is renewed beside the work.
+        tokio::select! {
+            _ = Box::pin(work) => {}
+            () = keep(engine, &lease) => {
+                tracing::warn!("the scanner's lease was lost; another one may scan");
+            }
+        }
         if stop.is_cancelled() {
             within_bounds(lease.release(&engine.db, &held)).await?;
         }
@@ -92,34 +113,37 @@ async fn keep(engine: &Engine, lease: &Lease) {
     }
 }
 
-/// What is due when.
+/// What is due when, the inbox left out.
 pub struct Scanner {
     engine: Engine,
     drifts: Drifts,
     intervals: Intervals,
+    inbox: Wake,
     next_events: Instant,
     next_pass: Instant,
     failures: u32,
-    /// The key is one of the account that the database belongs to. A process has one key.
-    knows_account: bool,
+    account: Account,
 }
 
 impl Scanner {
-    pub fn new(engine: Engine, broker: Broker, intervals: Intervals) -> Self {
+    pub fn new(scan: &Scan) -> Self {
         Self {
-            engine,
-            drifts: Drifts::new(broker),
-            intervals,
+            engine: scan.engine.clone(),
+            drifts: Drifts::new(scan.broker.clone()),
+            intervals: scan.intervals,
+            inbox: scan.inbox.clone(),
             next_events: Instant::now(),
             next_pass: Instant::now(),
             failures: 0,
-            knows_account: false,
+            account: Account::default(),
         }
     }
 
-    fn start_over(&mut self) {
-        self.next_events = Instant::now();
-        self.next_pass = Instant::now();
+    async fn look_until(&mut self, health: &Component, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let rest = self.look(health, stop).await.min(BEAT);
+            let _ = tokio::time::timeout(rest, stop.cancelled()).await;
+        }
     }
 
     /// Does what is due, and says how long there is nothing to do.
@@ -148,10 +172,7 @@ impl Scanner {
     /// # Errors
     /// Something is away, or the key is another account's; what was not done stays due.
     pub async fn look_once(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
-        if !self.knows_account {
-            state::check_account(&self.engine).await?;
-            self.knows_account = true;
-        }
+        self.account.check(&self.engine).await?;
         let mut events = Ok(());
         if Instant::now() >= self.next_events {
             events = self.events().await;
@@ -169,18 +190,14 @@ impl Scanner {
         events
     }
 
-    /// Polls the events and works off the inbox.
+    /// Polls the events, and wakes who works off the inbox.
     async fn events(&mut self) -> anyhow::Result<()> {
-        if events::poll(&self.engine).await? == Polled::NeedsPass {
-            self.next_pass = Instant::now();
+        match events::poll(&self.engine).await? {
+            Polled::New(0) => {}
+            Polled::New(_) => self.inbox.wake(),
+            Polled::NeedsPass => self.next_pass = Instant::now(),
         }
-        loop {
-            let worked = inbox::run_once(&self.engine, &mut self.drifts).await?;
-            if worked.events == 0 {
-                return Ok(());
-            }
-            tracing::debug!(?worked, "worked off events");
-        }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ mod absence;
 mod event;
 mod fence;
 mod home;
+mod inbox;
 mod matching;
 mod merge;
 mod race;

@@ -16,7 +16,13 @@ use crate::harness::{Setup, World};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// As the webhook writes it.
-async fn deliver(world: &World, id: &str, kind: &str, stripe_id: &str, copy: Option<StripeCopy>) {
+pub(super) async fn deliver(
+    world: &World,
+    id: &str,
+    kind: &str,
+    stripe_id: &str,
+    copy: Option<StripeCopy>,
+) {
     let event = stripe_event::Event {
         id: id.to_owned(),
         kind: kind.to_owned(),
