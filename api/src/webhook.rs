@@ -8,7 +8,7 @@ mod signature;
 use std::sync::Arc;
 
 use chrono::SubsecRound;
-use entity::stripe_event;
+use entity::stripe_event::{self, Source};
 use metrics::counter;
 use platform::clock::Clock;
 use platform::wake::Wake;
@@ -77,7 +77,8 @@ impl Webhook {
         };
         let (events, now) = ([event], now.trunc_subsecs(6));
         // Doing it twice is doing it once.
-        let fresh = patiently(|| stripe_event::receive(&self.db, &events, now)).await?;
+        let fresh =
+            patiently(|| stripe_event::receive(&self.db, &events, Source::Webhook, now)).await?;
         if fresh > 0 {
             self.inbox.wake();
         }

@@ -3,6 +3,7 @@
 mod m20261122_000001_first;
 mod m20261122_000002_decisions;
 mod m20261122_000003_worker;
+mod m20261123_000006_reads;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -17,6 +18,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_first::Migration),
             Box::new(m20261122_000002_decisions::Migration),
             Box::new(m20261122_000003_worker::Migration),
+            Box::new(m20261123_000006_reads::Migration),
         ]
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use metrics::gauge;
 use platform::backoff::{Backoff, jitter};
 use platform::broker::Broker;
 use platform::database::within_bounds;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Polled};
+use super::pace::Pace;
 use super::pass;
 use super::publish::Drifts;
 use super::state::Account;
@@ -118,6 +120,7 @@ pub struct Scanner {
     engine: Engine,
     drifts: Drifts,
     intervals: Intervals,
+    pace: Pace,
     inbox: Wake,
     next_events: Instant,
     next_pass: Instant,
@@ -131,6 +134,7 @@ impl Scanner {
             engine: scan.engine.clone(),
             drifts: Drifts::new(scan.broker.clone()),
             intervals: scan.intervals,
+            pace: Pace::new(scan.intervals.events),
             inbox: scan.inbox.clone(),
             next_events: Instant::now(),
             next_pass: Instant::now(),
@@ -177,7 +181,7 @@ impl Scanner {
         if Instant::now() >= self.next_events {
             events = self.events().await;
             if events.is_ok() {
-                self.next_events = Instant::now() + self.intervals.events;
+                self.next_events = Instant::now() + self.pace.interval();
             }
         }
         if Instant::now() >= self.next_pass {
@@ -192,7 +196,14 @@ impl Scanner {
 
     /// Polls the events, and wakes who works off the inbox.
     async fn events(&mut self) -> anyhow::Result<()> {
-        match events::poll(&self.engine).await? {
+        let poll = events::poll_with_evidence(&self.engine).await?;
+        if self.pace.learn(poll.evidence) {
+            let interval = self.pace.interval();
+            let seconds = interval.as_secs_f64();
+            gauge!("events_poll_interval_seconds").set(seconds);
+            tracing::info!(?interval, webhooks = ?poll.evidence, "polls Stripe's events at another interval");
+        }
+        match poll.polled {
             Polled::New(0) => {}
             Polled::New(_) => self.inbox.wake(),
             Polled::NeedsPass => self.next_pass = Instant::now(),
@@ -204,6 +215,6 @@ impl Scanner {
 impl Intervals {
     /// When a scanner that has not shown itself is stalled: a full pass may take its time.
     pub fn stalled_after(&self) -> Duration {
-        Duration::from_secs(600) + 2 * self.events
+        Duration::from_secs(600) + 2 * Pace::new(self.events).longest()
     }
 }

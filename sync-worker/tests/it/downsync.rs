@@ -1,6 +1,7 @@
 //! From Stripe.
 
 mod absence;
+mod cut;
 mod event;
 mod fence;
 mod home;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entity::message::StripeCopy;
-use entity::stripe_event;
+use entity::stripe_event::{self, Source};
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::events::Polled;
 use sync_worker::upsync::begin::{Begun, begin};
@@ -31,7 +31,7 @@ pub(super) async fn deliver(
         copy,
     };
     let now = world.now().await;
-    let fresh = stripe_event::receive(&world.engine.db, &[event], now).await;
+    let fresh = stripe_event::receive(&world.engine.db, &[event], Source::Webhook, now).await;
     assert_eq!(fresh.unwrap(), 1);
 }
 
