@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use platform::config::{BrokerArgs, LogArgs, Secret};
 
+use crate::command::webhook::Webhook;
+
 #[derive(Parser)]
 #[command(
     about = "Keeps the customers of a database and of Stripe in step",
@@ -41,6 +43,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Ask the process that listens on API_LISTEN whether it is alive.
     Healthcheck,
+    /// The endpoint in Stripe that sends its events to /stripe/webhook.
+    #[command(subcommand)]
+    Webhook(Webhook),
 }
 
 #[cfg(test)]

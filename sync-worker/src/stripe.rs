@@ -21,12 +21,14 @@ use limiter::Limiter;
 use transport::{Call, Transport};
 
 pub use body::{create_body, detach_body, update_body};
+pub use endpoint::Endpoint;
 pub use failure::{Details, Failure, FailureKind};
 pub use limiter::Lane;
 pub use page::{EventPage, LARGEST_PAGE, ListPage, Page};
 
 mod answer;
 mod body;
+mod endpoint;
 mod failure;
 mod limiter;
 mod page;

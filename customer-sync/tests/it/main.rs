@@ -13,3 +13,4 @@ mod model;
 mod process;
 mod servers;
 mod tidy;
+mod webhook;
