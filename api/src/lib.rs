@@ -13,6 +13,7 @@ mod idempotency;
 mod openapi;
 mod problem;
 mod request;
+mod status;
 mod webhook;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use auth::Gate;
 use customers::{Customers, Original, Resource};
 use openapi::Slashed;
 use request::{Observed, Routes};
+use status::Overview;
 use webhook::Webhook;
 
 /// How long requests may take to finish once the process is told to stop.
@@ -145,6 +147,7 @@ fn api(customers: Customers) -> Api {
         Conflicts(customers.clone()),
         Unmatched(customers.clone()),
         Deletions(customers.clone()),
+        Overview(customers.clone()),
         Slashed(Original(customers)),
     )
 }
@@ -155,5 +158,6 @@ type Api = (
     Conflicts,
     Unmatched,
     Deletions,
+    Overview,
     Slashed<Original>,
 );

@@ -17,6 +17,7 @@ pub mod parked;
 pub mod stripe_event;
 pub mod stripe_link;
 pub mod stripe_object;
+pub mod stripe_read;
 pub mod timeline;
 pub mod unmatched;
 pub mod worker;

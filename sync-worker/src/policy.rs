@@ -77,6 +77,8 @@ pub struct Policy {
     pub delete_cap: DeleteCap,
     /// How long a customer's timeline is kept.
     pub timeline_kept: Duration,
+    /// Reads of Stripe that a month may cost before it is said that they are too many.
+    pub read_budget: Option<i64>,
 }
 
 impl Default for Policy {
@@ -91,6 +93,7 @@ impl Default for Policy {
                 percent: 10,
             },
             timeline_kept: Duration::from_secs(30 * 24 * 3600),
+            read_budget: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::downsync::scan::{Intervals, Scan};
 use crate::engine::Engine;
-use crate::{downsync, measure, purge, registry, upsync};
+use crate::{budget, downsync, measure, purge, registry, upsync};
 
 /// What a worker needs.
 #[derive(Clone)]
@@ -97,6 +97,10 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
     supervisor.spawn(
         "measure",
         measure::run(engine.clone(), component("measure"), stop.clone()),
+    );
+    supervisor.spawn(
+        "budget",
+        budget::run(engine.clone(), component("budget"), stop.clone()),
     );
     supervisor.spawn("purge", purge::run(engine, component("purge"), stop));
     Ok(())

@@ -11,6 +11,7 @@ use platform::database::within_bounds;
 use platform::health::Component;
 use platform::lease::Lease;
 use platform::wake::Wake;
+use sea_orm::ActiveValue::Set;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +19,7 @@ use super::events::{self, Polled};
 use super::pace::Pace;
 use super::pass;
 use super::publish::Drifts;
-use super::state::Account;
+use super::state::{self, Account};
 use crate::engine::Engine;
 
 mod inbox;
@@ -37,7 +38,7 @@ const ON_ERROR: Backoff = Backoff {
 };
 
 /// How often Stripe is looked at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intervals {
     pub events: Duration,
     pub full_pass: Duration,
@@ -126,6 +127,8 @@ pub struct Scanner {
     next_pass: Instant,
     failures: u32,
     account: Account,
+    /// The intervals that were stored last.
+    told: Option<Intervals>,
 }
 
 impl Scanner {
@@ -140,6 +143,7 @@ impl Scanner {
             next_pass: Instant::now(),
             failures: 0,
             account: Account::default(),
+            told: None,
         }
     }
 
@@ -177,6 +181,7 @@ impl Scanner {
     /// Something is away, or the key is another account's; what was not done stays due.
     pub async fn look_once(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         self.account.check(&self.engine).await?;
+        self.tell().await?;
         let mut events = Ok(());
         if Instant::now() >= self.next_events {
             events = self.events().await;
@@ -194,13 +199,34 @@ impl Scanner {
         events
     }
 
+    /// Stores how often Stripe is looked at, and what it may cost, for whoever asks; only if that is news.
+    async fn tell(&mut self) -> anyhow::Result<()> {
+        let intervals = Intervals {
+            events: self.pace.interval(),
+            ..self.intervals
+        };
+        if self.told == Some(intervals) {
+            return Ok(());
+        }
+        let engine = &self.engine;
+        let now = engine.now(&engine.db).await?;
+        let ms = |interval: Duration| i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+        state::store(&engine.db, now, |state| {
+            state.poll_interval_ms = Set(Some(ms(intervals.events)));
+            state.full_pass_interval_ms = Set(Some(ms(intervals.full_pass)));
+            state.read_budget = Set(engine.policy.read_budget);
+        })
+        .await?;
+        gauge!("events_poll_interval_seconds").set(intervals.events.as_secs_f64());
+        self.told = Some(intervals);
+        Ok(())
+    }
+
     /// Polls the events, and wakes who works off the inbox.
     async fn events(&mut self) -> anyhow::Result<()> {
         let poll = events::poll_with_evidence(&self.engine).await?;
         if self.pace.learn(poll.evidence) {
             let interval = self.pace.interval();
-            let seconds = interval.as_secs_f64();
-            gauge!("events_poll_interval_seconds").set(seconds);
             tracing::info!(?interval, webhooks = ?poll.evidence, "polls Stripe's events at another interval");
         }
         match poll.polled {
