@@ -58,11 +58,8 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     let health = Health::new();
     let stop = supervisor.stop();
     if db.get_database_backend() == DbBackend::Postgres {
-        // Other processes may write to this database too.
-        for (channel, wake) in [("outbox", &wake), ("inbox", &inbox)] {
-            let listen = wake::listen(url.clone(), channel, wake.clone(), stop.clone());
-            supervisor.spawn("wake", listen);
-        }
+        let channels = [("outbox", &wake), ("inbox", &inbox)];
+        listen(&mut supervisor, &url, channels);
     }
     let relay = Relay {
         db: db.clone(),
@@ -102,6 +99,14 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     supervisor.spawn("api", api::run(listener, app, stop));
     greeting::print(&places);
     supervisor.run().await
+}
+
+/// Other processes may write to this database too.
+fn listen(supervisor: &mut Supervisor, url: &Secret, channels: [(&'static str, &Wake); 2]) {
+    for (channel, wake) in channels {
+        let listen = wake::listen(url.clone(), channel, wake.clone(), supervisor.stop());
+        supervisor.spawn("wake", listen);
+    }
 }
 
 /// RabbitMQ, or the broker inside this process.

@@ -94,14 +94,10 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
             stop.clone(),
         ),
     );
-    supervisor.spawn(
-        "measure",
-        measure::run(engine.clone(), component("measure"), stop.clone()),
-    );
-    supervisor.spawn(
-        "budget",
-        budget::run(engine.clone(), component("budget"), stop.clone()),
-    );
+    let measure = measure::run(engine.clone(), component("measure"), stop.clone());
+    supervisor.spawn("measure", measure);
+    let budget = budget::run(engine.clone(), component("budget"), stop.clone());
+    supervisor.spawn("budget", budget);
     supervisor.spawn("purge", purge::run(engine, component("purge"), stop));
     Ok(())
 }

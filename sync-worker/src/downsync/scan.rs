@@ -59,13 +59,15 @@ pub struct Scan {
 pub async fn run(scan: Scan, stop: CancellationToken) -> anyhow::Result<()> {
     let Scan { engine, health, .. } = &scan;
     let lease = Lease::new(LEASE, LEASE_TTL);
-    let account = Account::default();
+    let mut scanner = Scanner::new(&scan);
+    let account = scanner.account.clone();
     while !stop.is_cancelled() {
         let held = match within_bounds(lease.acquire(&engine.db, &engine.clock)).await {
             Ok(Some(held)) => held,
             Ok(None) => {
                 health.idle();
                 scan.inbox_health.idle();
+                scanner.start_over();
                 let _ = tokio::time::timeout(jitter(LEASE_RENEWAL), stop.cancelled()).await;
                 continue;
             }
@@ -74,10 +76,6 @@ pub async fn run(scan: Scan, stop: CancellationToken) -> anyhow::Result<()> {
                 let _ = tokio::time::timeout(jitter(LEASE_RENEWAL), stop.cancelled()).await;
                 continue;
             }
-        };
-        let mut scanner = Scanner {
-            account: account.clone(),
-            ..Scanner::new(&scan)
         };
         // The inbox does not wait for a full pass, which may take an hour.
         let work = async {
@@ -145,6 +143,14 @@ impl Scanner {
             account: Account::default(),
             told: None,
         }
+    }
+
+    /// As if it had just been started: another one has looked meanwhile, and told how often.
+    fn start_over(&mut self) {
+        self.next_events = Instant::now();
+        self.next_pass = Instant::now();
+        self.pace = Pace::new(self.intervals.events);
+        self.told = None;
     }
 
     async fn look_until(&mut self, health: &Component, stop: &CancellationToken) {
