@@ -54,4 +54,6 @@ pub(crate) enum Tag {
     /// What waits for a person: parked customers, conflicts, Stripe customers without a customer here, and deletions that
     /// were refused. Each with its reason, the next step, and the decisions that can be taken.
     Attention,
+    /// How it goes as a whole.
+    Status,
 }

@@ -13,6 +13,7 @@ mod idempotency;
 mod openapi;
 mod problem;
 mod request;
+mod status;
 mod webhook;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use auth::Gate;
 use customers::{Customers, Original, Resource};
 use openapi::Slashed;
 use request::{Observed, Routes};
+use status::Overview;
 use webhook::Webhook;
 
 /// How long requests may take to finish once the process is told to stop.
@@ -52,8 +54,10 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 pub struct App {
     pub db: DatabaseConnection,
     pub clock: Clock,
-    /// Woken after every commit.
+    /// Woken after every commit of a change.
     pub wake: Wake,
+    /// Woken after every commit of an event that a webhook brought.
+    pub inbox: Wake,
     pub health: Health,
     pub metrics: PrometheusHandle,
     /// Who is let in.
@@ -116,6 +120,7 @@ fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Res
         db: app.db.clone(),
         clock: app.clock.clone(),
         secrets: Arc::new(app.webhook_secrets),
+        inbox: app.inbox,
     };
     let api = api(Customers {
         db: app.db,
@@ -142,6 +147,7 @@ fn api(customers: Customers) -> Api {
         Conflicts(customers.clone()),
         Unmatched(customers.clone()),
         Deletions(customers.clone()),
+        Overview(customers.clone()),
         Slashed(Original(customers)),
     )
 }
@@ -152,5 +158,6 @@ type Api = (
     Conflicts,
     Unmatched,
     Deletions,
+    Overview,
     Slashed<Original>,
 );

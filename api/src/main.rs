@@ -65,17 +65,20 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let db = database::connect(&url, arguments.database.database_connections)
         .await
         .context("connecting to the database of DATABASE_URL")?;
-    let wake = Wake::default();
+    let (wake, inbox) = (Wake::default(), Wake::default());
     let mut supervisor = Supervisor::new(GRACE);
     let stop = supervisor.stop();
     if db.get_database_backend() == DbBackend::Postgres {
-        let forward = wake::forward(db.clone(), "outbox", wake.clone(), stop.clone());
-        supervisor.spawn("wake", forward);
+        for (channel, wake) in [("outbox", &wake), ("inbox", &inbox)] {
+            let forward = wake::forward(db.clone(), channel, wake.clone(), stop.clone());
+            supervisor.spawn("wake", forward);
+        }
     }
     let app = App {
         db,
         clock: Clock::system(),
         wake,
+        inbox,
         health: Health::new(),
         metrics: telemetry::metrics()?,
         keys: arguments.api.keys()?,

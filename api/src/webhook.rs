@@ -8,9 +8,10 @@ mod signature;
 use std::sync::Arc;
 
 use chrono::SubsecRound;
-use entity::stripe_event;
+use entity::stripe_event::{self, Source};
 use metrics::counter;
 use platform::clock::Clock;
+use platform::wake::Wake;
 use poem::http::StatusCode;
 use poem::{Body, Endpoint, Request, Response};
 use sea_orm::DatabaseConnection;
@@ -34,6 +35,8 @@ pub(crate) struct Webhook {
     pub(crate) db: DatabaseConnection,
     pub(crate) clock: Clock,
     pub(crate) secrets: Arc<WebhookSecrets>,
+    /// Woken after every commit of a new event.
+    pub(crate) inbox: Wake,
 }
 
 impl Endpoint for Webhook {
@@ -74,7 +77,11 @@ impl Webhook {
         };
         let (events, now) = ([event], now.trunc_subsecs(6));
         // Doing it twice is doing it once.
-        let fresh = patiently(|| stripe_event::receive(&self.db, &events, now)).await?;
+        let fresh =
+            patiently(|| stripe_event::receive(&self.db, &events, Source::Webhook, now)).await?;
+        if fresh > 0 {
+            self.inbox.wake();
+        }
         let [event] = &events;
         tracing::debug!(
             event.id,

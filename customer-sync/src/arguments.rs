@@ -7,6 +7,8 @@ use platform::config::{BrokerArgs, LogArgs, Secret, secret};
 
 use crate::command::{apply, export, import, plan};
 
+use crate::command::webhook::Webhook;
+
 #[derive(Parser)]
 #[command(
     about = "Keeps the customers of a database and of Stripe in step",
@@ -66,6 +68,9 @@ pub(crate) enum Command {
     /// While others write, each page of 1,000 is of a moment of its own. Exit code 0, or 1: an error; FILE is then as it
     /// was.
     Export(export::Options),
+    /// The endpoint in Stripe that sends its events to /stripe/webhook.
+    #[command(subcommand)]
+    Webhook(Webhook),
 }
 
 impl Arguments {

@@ -10,6 +10,7 @@ pub(crate) mod import;
 mod interrupt;
 mod open;
 pub(crate) mod plan;
+pub(crate) mod webhook;
 
 /// How a command ended, other than by an error (1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,5 +31,8 @@ async fn main() -> ExitCode {
         Some(Command::Export(options)) => {
             command::exit(command::export::run(arguments, options).await)
         }
+        Some(Command::Webhook(webhook)) => {
+            command::exit(command::webhook::run(webhook, &arguments.worker).await)
+        }
     }
 }

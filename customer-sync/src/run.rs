@@ -55,15 +55,12 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     let (db, url) = state::open(&arguments).await?;
     let broker = broker(amqp_url);
     let clock = Clock::system();
-    let wake = Wake::default();
+    let (wake, inbox) = (Wake::default(), Wake::default());
     let health = Health::new();
     let stop = supervisor.stop();
     if db.get_database_backend() == DbBackend::Postgres {
-        // Other processes may write to this database too.
-        supervisor.spawn(
-            "wake",
-            wake::listen(url, "outbox", wake.clone(), stop.clone()),
-        );
+        let channels = [("outbox", &wake), ("inbox", &inbox)];
+        listen(&mut supervisor, &url, channels);
     }
     let relay = Relay {
         db: db.clone(),
@@ -87,6 +84,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
         },
         broker,
         intervals: arguments.worker.intervals(),
+        inbox: inbox.clone(),
         health: health.clone(),
     };
     sync_worker::start(&mut supervisor, worker).await?;
@@ -94,6 +92,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
         db,
         clock,
         wake,
+        inbox,
         health,
         metrics,
         keys,
@@ -102,6 +101,14 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     supervisor.spawn("api", api::run(listener, app, stop));
     greeting::print(&places);
     supervisor.run().await
+}
+
+/// Other processes may write to this database too.
+fn listen(supervisor: &mut Supervisor, url: &Secret, channels: [(&'static str, &Wake); 2]) {
+    for (channel, wake) in channels {
+        let listen = wake::listen(url.clone(), channel, wake.clone(), supervisor.stop());
+        supervisor.spawn("wake", listen);
+    }
 }
 
 /// RabbitMQ, or the broker inside this process.

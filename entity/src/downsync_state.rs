@@ -23,6 +23,12 @@ pub struct Model {
     pub pass_progress: Option<Json>,
     /// Why the last pass was refused, for a person to look at.
     pub refused: Option<String>,
+    /// How often the events are polled at present.
+    pub poll_interval_ms: Option<i64>,
+    /// How often every customer is compared.
+    pub full_pass_interval_ms: Option<i64>,
+    /// Reads of Stripe that a month may cost; none is none that is known.
+    pub read_budget: Option<i64>,
     pub updated_at: DateTimeUtc,
 }
 

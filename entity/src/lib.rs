@@ -18,6 +18,7 @@ pub mod stamp;
 pub mod stripe_event;
 pub mod stripe_link;
 pub mod stripe_object;
+pub mod stripe_read;
 pub mod timeline;
 pub mod unmatched;
 pub mod worker;

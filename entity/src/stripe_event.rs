@@ -11,7 +11,7 @@ use crate::message::StripeCopy;
 /// sources and discounts too.
 pub const KINDS: [&str; 3] = ["customer.created", "customer.updated", "customer.deleted"];
 
-/// SQLite takes 32,766 parameters in one statement, and a row has seven.
+/// SQLite takes 32,766 parameters in one statement, and a row has eight.
 const ROWS_AT_ONCE: usize = 500;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -28,12 +28,30 @@ pub struct Model {
     pub copy: Option<Json>,
     pub received_at: DateTimeUtc,
     pub processed_at: Option<DateTimeUtc>,
+    /// Who told of it first: a [`Source`].
+    pub source: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// Who tells of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Webhook,
+    Poll,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Poll => "poll",
+        }
+    }
+}
 
 /// An event, which says "read this customer again".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,10 +67,12 @@ pub struct Event {
     pub copy: Option<StripeCopy>,
 }
 
-/// Puts events into the inbox; those that are in it already stay as they are. Returns how many are new.
+/// Puts events into the inbox; those that are in it already stay as they are, and so does who told of them first.
+/// Returns how many are new.
 pub async fn receive(
     db: &impl ConnectionTrait,
     events: &[Event],
+    source: Source,
     now: DateTimeUtc,
 ) -> Result<u64, DbErr> {
     let mut fresh = 0;
@@ -68,6 +88,7 @@ pub async fn receive(
                 .and_then(|copy| serde_json::to_value(copy).ok())),
             received_at: Set(now),
             processed_at: Set(None),
+            source: Set(source.as_str().to_owned()),
         });
         fresh += Entity::insert_many(rows)
             .on_conflict(OnConflict::column(Column::Id).do_nothing().to_owned())

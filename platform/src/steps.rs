@@ -33,6 +33,12 @@ impl Steps {
         Self(Some(script))
     }
 
+    /// How many futures of one step may go on side by side: `most`, and one under a script, because an order that is
+    /// to be played again has one step that runs at a time.
+    pub fn side_by_side(&self, most: usize) -> usize {
+        if self.0.is_some() { 1 } else { most }
+    }
+
     /// Between what was done and what is done next, with nothing held.
     pub async fn reach(&self, name: &'static str) {
         self.pass(name, false).await;

@@ -67,6 +67,9 @@ pub struct Config {
     /// How long it is kept what happened to a customer.
     #[arg(long, env = "TIMELINE_KEPT", default_value = "30d", value_parser = config::duration)]
     timeline_kept: Duration,
+    /// Reads of Stripe that a month may cost: more are foretold and told, and never stopped.
+    #[arg(long, env = "STRIPE_READ_BUDGET", value_parser = clap::value_parser!(i64).range(1..))]
+    stripe_read_budget: Option<i64>,
 }
 
 impl Config {
@@ -112,6 +115,7 @@ impl Config {
                 percent: self.max_delete_percent,
             },
             timeline_kept: self.timeline_kept,
+            read_budget: self.stripe_read_budget,
             ..Policy::default()
         }
     }

@@ -9,6 +9,7 @@ pub mod events;
 mod fence;
 mod import;
 pub mod inbox;
+pub mod pace;
 pub mod pass;
 pub mod publish;
 pub mod recheck;

@@ -3,6 +3,7 @@
 //!
 //! [`start`] is the one public way to run it; the steps below are public so that tests can call them.
 
+pub mod budget;
 pub mod config;
 mod deliveries;
 pub mod downsync;

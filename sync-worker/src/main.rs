@@ -12,7 +12,9 @@ use platform::config::{BrokerArgs, DatabaseArgs, LogArgs};
 use platform::health::Health;
 use platform::steps::Steps;
 use platform::supervisor::Supervisor;
+use platform::wake::{self, Wake};
 use platform::{admin, database, telemetry};
+use sea_orm::DbBackend;
 use sync_worker::engine::Engine;
 use sync_worker::{Config, Gauge, LaneState, Worker};
 
@@ -81,6 +83,11 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         supervisor.stop(),
     );
     supervisor.spawn("admin", admin);
+    let inbox = Wake::default();
+    if db.get_database_backend() == DbBackend::Postgres {
+        let listen = wake::listen(url, "inbox", inbox.clone(), supervisor.stop());
+        supervisor.spawn("wake", listen);
+    }
     let topology = Topology {
         exchange: EXCHANGE,
         queues: &QUEUES,
@@ -97,6 +104,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         },
         broker: Broker::rabbitmq(amqp_url, topology, "sync-worker"),
         intervals: arguments.worker.intervals(),
+        inbox,
         health,
     };
     sync_worker::start(&mut supervisor, worker).await?;

@@ -52,6 +52,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Requests to Stripe by operation and status",
     ),
     (
+        "stripe_reads_total",
+        "Reads of Stripe, which its monthly allowance counts, by kind",
+    ),
+    (
         "stripe_limited_total",
         "Requests that Stripe refused as too many, by its reason",
     ),
@@ -67,6 +71,26 @@ const GAUGES: &[(&str, Unit, &str)] = &[
         "stripe_rate",
         Unit::CountPerSecond,
         "Requests to Stripe that are let through now",
+    ),
+    (
+        "stripe_read_budget",
+        Unit::Count,
+        "STRIPE_READ_BUDGET: reads of Stripe that a month may cost",
+    ),
+    (
+        "stripe_reads_month",
+        Unit::Count,
+        "Reads of Stripe this month, of all workers",
+    ),
+    (
+        "stripe_reads_projected",
+        Unit::Count,
+        "What they will have come to at the end of the month with the present settings",
+    ),
+    (
+        "events_poll_interval_seconds",
+        Unit::Seconds,
+        "How often Stripe's events are polled at present",
     ),
     (
         "workers_live",

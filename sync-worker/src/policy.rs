@@ -80,6 +80,8 @@ pub struct Policy {
     /// How many slices of Stripe's customers a full pass reads side by side; with 1 the order of its
     /// requests is certain.
     pub slices_at_once: usize,
+    /// Reads of Stripe that a month may cost before it is said that they are too many.
+    pub read_budget: Option<i64>,
 }
 
 impl Default for Policy {
@@ -95,6 +97,7 @@ impl Default for Policy {
             },
             timeline_kept: Duration::from_secs(30 * 24 * 3600),
             slices_at_once: 8,
+            read_budget: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, ensure};
 use entity::message::StripeCopy;
 use entity::stripe_event::Event;
 use entity::stripe_object::{Unreadable, is_id};
+use entity::stripe_read::Kind;
 use platform::config::Secret;
 use reqwest::Url;
 use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
@@ -21,15 +22,18 @@ use limiter::Limiter;
 use transport::{Call, Transport};
 
 pub use body::{create_body, detach_body, update_body};
+pub use endpoint::Endpoint;
 pub use failure::{Details, Failure, FailureKind};
 pub use limiter::Lane;
 pub use page::{EventPage, LARGEST_PAGE, ListPage, Page};
 
 mod answer;
 mod body;
+mod endpoint;
 mod failure;
 mod limiter;
 mod page;
+mod reads;
 mod transport;
 mod typed;
 
@@ -246,6 +250,18 @@ impl Stripe {
     /// refused some as too many.
     pub fn rate(&self) -> f64 {
         self.transport.limiter.rate()
+    }
+
+    /// How many reads of which kind were sent since the last time this was asked; none of a kind is left out.
+    pub fn take_reads(&self) -> Vec<(Kind, u64)> {
+        self.transport.reads.take()
+    }
+
+    /// Counts reads that were taken and could not be brought anywhere.
+    pub fn give_back_reads(&self, counts: &[(Kind, u64)]) {
+        for (kind, count) in counts {
+            self.transport.reads.add(*kind, *count);
+        }
     }
 
     async fn ask<T>(

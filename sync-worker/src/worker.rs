@@ -5,12 +5,13 @@ use std::time::Duration;
 use platform::broker::Broker;
 use platform::health::Health;
 use platform::supervisor::Supervisor;
+use platform::wake::Wake;
 use sea_orm::{DbBackend, DbErr};
 use uuid::Uuid;
 
-use crate::downsync::scan::Intervals;
+use crate::downsync::scan::{Intervals, Scan};
 use crate::engine::Engine;
-use crate::{downsync, measure, purge, registry, upsync};
+use crate::{budget, downsync, measure, purge, registry, upsync};
 
 /// What a worker needs.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub struct Worker {
     pub engine: Engine,
     pub broker: Broker,
     pub intervals: Intervals,
+    /// Woken when an event has come into the inbox.
+    pub inbox: Wake,
     pub health: Health,
 }
 
@@ -33,6 +36,7 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
         engine,
         broker,
         intervals,
+        inbox,
         health,
     } = worker;
     measure::describe();
@@ -79,17 +83,21 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
     supervisor.spawn(
         "downsync-scan",
         downsync::scan::run(
-            engine.clone(),
-            broker,
-            intervals,
-            health.component("downsync-scan", intervals.stalled_after()),
+            Scan {
+                engine: engine.clone(),
+                broker,
+                intervals,
+                inbox,
+                health: health.component("downsync-scan", intervals.stalled_after()),
+                inbox_health: health.component("downsync-inbox", intervals.stalled_after()),
+            },
             stop.clone(),
         ),
     );
-    supervisor.spawn(
-        "measure",
-        measure::run(engine.clone(), component("measure"), stop.clone()),
-    );
+    let measure = measure::run(engine.clone(), component("measure"), stop.clone());
+    supervisor.spawn("measure", measure);
+    let budget = budget::run(engine.clone(), component("budget"), stop.clone());
+    supervisor.spawn("budget", budget);
     supervisor.spawn("purge", purge::run(engine, component("purge"), stop));
     Ok(())
 }

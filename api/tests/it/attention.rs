@@ -20,7 +20,7 @@ fn id_of(customer: &Value) -> Uuid {
 }
 
 /// A link as the worker would have written it.
-async fn link(api: &Api, id: Uuid, change: impl FnOnce(&mut ActiveModel)) {
+pub(crate) async fn link(api: &Api, id: Uuid, change: impl FnOnce(&mut ActiveModel)) {
     let now = api.clock.now();
     let mut row = ActiveModel {
         customer_id: Set(id),

@@ -24,6 +24,8 @@ pub(crate) struct Api {
     pub(crate) db: DatabaseConnection,
     pub(crate) clock: Clock,
     pub(crate) wake: Wake,
+    /// Woken by a new event.
+    pub(crate) inbox: Wake,
     pub(crate) database: Arc<TestDatabase>,
 }
 
@@ -38,6 +40,7 @@ impl Api {
             db: app.db.clone(),
             clock: app.clock.clone(),
             wake: app.wake.clone(),
+            inbox: app.inbox.clone(),
             endpoint: Arc::new(api::routes(app).boxed()),
             database: Arc::new(database),
         }
@@ -115,6 +118,7 @@ pub(crate) fn app(database: &TestDatabase, keys: &str) -> App {
         db: database.connection.clone(),
         clock: Clock::manual(start()),
         wake: Wake::default(),
+        inbox: Wake::default(),
         health: Health::new(),
         metrics: telemetry::metrics().unwrap(),
         keys: Keys::parse(&Secret::new(keys)),

@@ -20,6 +20,7 @@ mod random;
 mod resource;
 mod server;
 mod spec;
+mod status;
 mod sync;
 mod timeline;
 mod webhook;

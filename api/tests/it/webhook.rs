@@ -1,6 +1,7 @@
 //! What Stripe sends: who may send it, and what becomes of it.
 
 use entity::stripe_event;
+use futures_util::FutureExt;
 use hmac::{Hmac, Mac};
 use platform::test_support::{each_database, sqlite};
 use poem::Body;
@@ -66,6 +67,19 @@ async fn an_event_is_in_the_inbox_once_however_often_it_comes() {
         assert_eq!(shown["fields"]["name"], "Bob");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_new_event_wakes_the_worker_and_one_that_is_known_or_of_no_interest_does_not() {
+    let api = Api::on(sqlite().await);
+    assert_eq!(sent(&api, &updated("evt_1")).await.status, 200);
+    assert!(api.inbox.woken().now_or_never().is_some());
+    assert_eq!(sent(&api, &updated("evt_1")).await.status, 200);
+    let mut other = updated("evt_2");
+    other["type"] = "invoice.paid".into();
+    assert_eq!(sent(&api, &other).await.status, 200);
+    assert!(api.inbox.woken().now_or_never().is_none());
+    assert!(api.wake.woken().now_or_never().is_none());
 }
 
 /// A44: unsigned, wrong, stale, from the future, another body; and any secret and any signature of several will do.

@@ -7,9 +7,9 @@ use platform::clock::Clock;
 use platform::database;
 use platform::steps::Steps;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sync_worker::Gauge;
 use sync_worker::LaneState;
 use sync_worker::engine::Engine;
-use sync_worker::gauge::Gauge;
 use sync_worker::registry::LIVE;
 
 use crate::arguments::Arguments;

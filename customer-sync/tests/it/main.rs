@@ -14,3 +14,4 @@ mod model;
 mod process;
 mod servers;
 mod tidy;
+mod webhook;

@@ -86,14 +86,28 @@ impl Drop for Process {
 
 /// Runs a program to its end; its exit code and what it said on stderr.
 pub(crate) fn run(program: &str, arguments: &[&str], settings: &[(&str, String)]) -> (i32, String) {
+    let (code, _, said) = outcome(program, arguments, settings);
+    (code, said)
+}
+
+/// Runs a program to its end; its exit code, its stdout and its stderr.
+pub(crate) fn outcome(
+    program: &str,
+    arguments: &[&str],
+    settings: &[(&str, String)],
+) -> (i32, String, String) {
     let output = Command::new(path(program))
         .args(arguments)
         .env_clear()
         .envs(settings.iter().map(|(name, value)| (*name, value)))
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code().unwrap_or(-1), said)
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 /// A port that nobody listens on, for programs that can't be asked which one they took.

@@ -3,15 +3,16 @@
 //! Times of events are whole seconds and no order; so each look goes back a little behind the cursor,
 //! and the ids tell what is new.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
-use entity::stripe_event::{self, Event};
+use entity::stripe_event::{self, Event, Source};
 use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
+use super::pace::{Evidence, evidence};
 use super::state;
 use crate::engine::Engine;
 use crate::stripe::{EventPage, Lane};
@@ -33,47 +34,78 @@ pub enum Polled {
     NeedsPass,
 }
 
-/// Reads the new events into the inbox. One request and no write when there are none.
+/// What a poll did, and what it tells of the webhooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Poll {
+    pub polled: Polled,
+    pub evidence: Evidence,
+}
+
+impl Poll {
+    fn silent(polled: Polled) -> Self {
+        Self {
+            polled,
+            evidence: Evidence::None,
+        }
+    }
+}
+
+/// Reads the new events into the inbox. One request and no write when nothing has happened.
 pub async fn poll(engine: &Engine) -> anyhow::Result<Polled> {
+    Ok(poll_with_evidence(engine).await?.polled)
+}
+
+/// The same, and says whether the webhooks work.
+///
+/// # Errors
+/// Stripe or the database is away; the cursor has not moved.
+pub async fn poll_with_evidence(engine: &Engine) -> anyhow::Result<Poll> {
     let now = engine.now(&engine.db).await?;
     let state = state::load(&engine.db, now).await?;
     let Some(cursor) = state.events_cursor else {
         start_at_newest(engine, now).await?;
-        return Ok(Polled::NeedsPass);
+        return Ok(Poll::silent(Polled::NeedsPass));
     };
     if cursor > 0 && now.timestamp() - cursor > CURSOR_LIFE_SECONDS {
         if start_at_newest(engine, now).await? == cursor {
             // Nothing has happened since, so nothing was missed.
-            return Ok(Polled::New(0));
+            return Ok(Poll::silent(Polled::New(0)));
         }
         tracing::info!(
             "the events cursor is older than Stripe keeps events; a full pass makes up for it"
         );
-        return Ok(Polled::NeedsPass);
+        return Ok(Poll::silent(Polled::NeedsPass));
     }
-    let Some(events) = read_since(engine, cursor - OVERLAP_SECONDS).await? else {
+    let Some(listed) = read_since(engine, cursor).await? else {
         tracing::info!("too many events since the last look; a full pass makes up for them");
         start_at_newest(engine, now).await?;
-        return Ok(Polled::NeedsPass);
+        return Ok(Poll::silent(Polled::NeedsPass));
     };
-    if events.is_empty() {
-        return Ok(Polled::New(0));
+    let Listed {
+        fresh,
+        newest,
+        by_webhook,
+    } = listed;
+    let poll = Poll {
+        polled: Polled::New(fresh.len()),
+        evidence: evidence(&fresh, by_webhook, newest.max(now.timestamp())),
+    };
+    if fresh.is_empty() && newest <= cursor {
+        return Ok(poll);
     }
     engine.steps.reach("events: read").await;
-    let count = events.len();
-    let newest = events.iter().map(|event| event.created).max();
     let storing = async {
         let tx = engine.begin().await?;
-        stripe_event::receive(&tx, &events, now).await?;
+        stripe_event::receive(&tx, &fresh, Source::Poll, now).await?;
         state::store(&tx, now, |state| {
-            state.events_cursor = Set(Some(newest.unwrap_or(cursor).max(cursor)));
+            state.events_cursor = Set(Some(newest.max(cursor)));
         })
         .await?;
         engine.steps.reach_commit("events: commit").await;
         tx.commit().await
     };
     within_bounds(storing).await?;
-    Ok(Polled::New(count))
+    Ok(poll)
 }
 
 /// Sets the cursor to Stripe's newest event, by Stripe's clock and not by ours, and returns it. The full
@@ -98,13 +130,24 @@ async fn start_at_newest(engine: &Engine, now: DateTime<Utc>) -> anyhow::Result<
     Ok(newest)
 }
 
-/// The events since a time that are not in the inbox yet; `None` if they are too many.
-async fn read_since(engine: &Engine, since: i64) -> anyhow::Result<Option<Vec<Event>>> {
-    let mut fresh: Vec<Event> = Vec::new();
+/// What a look at the events shows.
+#[derive(Default)]
+struct Listed {
+    /// Those that are not in the inbox yet.
+    fresh: Vec<Event>,
+    /// When the newest of all was created; 0 if there is none.
+    newest: i64,
+    /// How many webhooks have brought since the last look.
+    by_webhook: usize,
+}
+
+/// The events since a little before the cursor; `None` if too many of them are new.
+async fn read_since(engine: &Engine, cursor: i64) -> anyhow::Result<Option<Listed>> {
+    let mut listed = Listed::default();
     let mut seen: HashSet<String> = HashSet::new();
     let mut page = EventPage {
         limit: 100,
-        created_gte: Some(since.max(0)),
+        created_gte: Some((cursor - OVERLAP_SECONDS).max(0)),
         starting_after: None,
     };
     loop {
@@ -115,20 +158,27 @@ async fn read_since(engine: &Engine, since: i64) -> anyhow::Result<Option<Vec<Ev
             .context("reading Stripe's events")?
             .value;
         let ids: Vec<String> = reply.items.iter().map(|event| event.id.clone()).collect();
-        let known = within_bounds(known_ids(engine, &ids)).await?;
+        let known = within_bounds(known(engine, &ids)).await?;
         let mut progressed = false;
         for event in reply.items {
-            if seen.insert(event.id.clone()) {
-                progressed = true;
-                if !known.contains(&event.id) {
-                    fresh.push(event);
+            if !seen.insert(event.id.clone()) {
+                continue;
+            }
+            progressed = true;
+            listed.newest = listed.newest.max(event.created);
+            match known.get(&event.id) {
+                None => listed.fresh.push(event),
+                // One of the overlap was counted by the look before.
+                Some(source) if event.created > cursor => {
+                    listed.by_webhook += usize::from(source == Source::Webhook.as_str());
                 }
+                Some(_) => {}
             }
         }
         if !reply.has_more {
-            return Ok(Some(fresh));
+            return Ok(Some(listed));
         }
-        if fresh.len() > TOO_MANY {
+        if listed.fresh.len() > TOO_MANY {
             return Ok(None);
         }
         let Some(last) = ids.last().filter(|_| progressed) else {
@@ -138,13 +188,15 @@ async fn read_since(engine: &Engine, since: i64) -> anyhow::Result<Option<Vec<Ev
     }
 }
 
-async fn known_ids(engine: &Engine, ids: &[String]) -> anyhow::Result<HashSet<String>> {
+/// Those that are in the inbox, and who told of them.
+async fn known(engine: &Engine, ids: &[String]) -> anyhow::Result<HashMap<String, String>> {
     if ids.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(HashMap::new());
     }
-    let known: Vec<String> = stripe_event::Entity::find()
+    let known: Vec<(String, String)> = stripe_event::Entity::find()
         .select_only()
         .column(stripe_event::Column::Id)
+        .column(stripe_event::Column::Source)
         .filter(stripe_event::Column::Id.is_in(ids))
         .into_tuple()
         .all(&engine.db)

@@ -2,23 +2,36 @@
 //! are echoes of what both sides agree on already.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use entity::message::{Drift, StripeCopy};
-use entity::{customer, stripe_event, stripe_link};
+use entity::message::Drift;
+use entity::stripe_event;
+use futures_util::{StreamExt, stream};
 use platform::database::within_bounds;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use tokio::time::Instant;
 
 use super::diff::is_drift;
-use super::publish::Drifts;
+use super::publish::{AT_ONCE, Drifts};
 use crate::engine::Engine;
 use crate::outcome::{Action, Operation, action, is_missing};
 use crate::poison::Watch;
 use crate::stripe::{Failure, FailureKind, Lane};
 
+pub use recent::{GAP, Recent};
+use sort::{Open, Sorted, ids, sort};
+
+mod recent;
+mod sort;
+
 const BATCH: u64 = 500;
+
+/// Customers that are read side by side. Enough to hide the way to Stripe and back; how many a second is the limiter's
+/// to say.
+const READS: usize = 8;
 
 /// What one round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +47,18 @@ pub struct Worked {
 /// A customer could not be read, the broker or the database is away. The events that are not done come
 /// again; those of the customers that could be read are done.
 pub async fn run_once(engine: &Engine, drifts: &mut Drifts) -> anyhow::Result<Worked> {
+    run_after(engine, drifts, &mut Recent::default()).await
+}
+
+/// The same, but leaves the events of customers that were read a moment ago to a later round.
+///
+/// # Errors
+/// Those of [`run_once`].
+pub async fn run_after(
+    engine: &Engine,
+    drifts: &mut Drifts,
+    recent: &mut Recent,
+) -> anyhow::Result<Worked> {
     let events = stripe_event::Entity::find()
         .filter(stripe_event::Column::ProcessedAt.is_null())
         .order_by_asc(stripe_event::Column::ReceivedAt)
@@ -50,19 +75,22 @@ pub async fn run_once(engine: &Engine, drifts: &mut Drifts) -> anyhow::Result<Wo
             .or_default()
             .push(event);
     }
+    let by_customer = recent.ready(by_customer, Instant::now());
+    if by_customer.is_empty() {
+        return Ok(Worked::default());
+    }
     let watch = Watch::of(engine, "event").await?;
     if watch.is_careful() {
-        one_by_one(engine, drifts, by_customer, watch).await
+        one_by_one((engine, drifts, recent), by_customer, watch).await
     } else {
-        work_off(engine, drifts, by_customer).await
+        work_off((engine, drifts, recent), by_customer).await
     }
 }
 
 /// So that the customer that ends the process is told from the others. Inside one process its drift is applied
 /// before it counts as sent, so that is watched here, too.
 async fn one_by_one(
-    engine: &Engine,
-    drifts: &mut Drifts,
+    (engine, drifts, recent): (&Engine, &mut Drifts, &mut Recent),
     by_customer: BTreeMap<String, Vec<stripe_event::Model>>,
     watch: Watch<'_>,
 ) -> anyhow::Result<Worked> {
@@ -77,7 +105,7 @@ async fn one_by_one(
             continue;
         }
         let one = BTreeMap::from([(stripe_id.clone(), events)]);
-        let worked = work_off(engine, drifts, one).await;
+        let worked = work_off((engine, &mut *drifts, &mut *recent), one).await;
         watch.end(&stripe_id).await;
         match worked {
             Ok(worked) => {
@@ -93,48 +121,83 @@ async fn one_by_one(
 }
 
 async fn work_off(
-    engine: &Engine,
-    drifts: &mut Drifts,
+    (engine, drifts, recent): (&Engine, &mut Drifts, &mut Recent),
     by_customer: BTreeMap<String, Vec<stripe_event::Model>>,
 ) -> anyhow::Result<Worked> {
     let mut worked = Worked::default();
-    let mut found = Vec::new();
-    let mut looked_at = Vec::new();
+    let Sorted { settled, open } = within_bounds(sort(engine, by_customer)).await?;
+    if !settled.is_empty() {
+        worked.events += settled.len();
+        let now = engine.now(&engine.db).await?;
+        done(engine, settled, now).await?;
+    }
+    let now = Instant::now();
+    for open in &open {
+        recent.note(&open.stripe_id, now);
+    }
+    // What has been read goes home at once: a chunk is what is there, and no read is waited for.
+    let width = engine.steps.side_by_side(READS);
+    let reads = stream::iter(open).map(|open| read(engine, open));
+    let mut reads = pin!(if width == 1 {
+        // Without a queue in between, which would poll only what has been woken.
+        reads.then(|read| read).ready_chunks(1).left_stream()
+    } else {
+        reads
+            .buffer_unordered(width)
+            .ready_chunks(AT_ONCE)
+            .right_stream()
+    });
     let mut failed = None;
-    for (stripe_id, events) in by_customer {
-        let link = within_bounds(stripe_link::find_by_stripe_id(&engine.db, &stripe_id)).await?;
-        if !within_bounds(is_settled(engine, &events, link.as_ref())).await? {
+    while let Some(chunk) = reads.next().await {
+        let mut found = Vec::new();
+        let mut looked_at = Vec::new();
+        let mut goes_on = true;
+        for Read { open, reply } in chunk {
             worked.reads += 1;
-            match read_again(engine, &stripe_id).await {
+            match reply {
                 Ok(drift) => {
-                    found.extend(
-                        drift.filter(|drift| is_drift(&drift.copy, link.as_ref().map(Into::into))),
-                    );
+                    let link = open.link.as_ref();
+                    found.extend(drift.filter(|drift| is_drift(&drift.copy, link.map(Into::into))));
+                    looked_at.extend(ids(open.events));
                 }
                 Err(error) => {
-                    let is_its_own = is_of_one_customer(&error);
-                    failed = failed.or(Some(error));
-                    if is_its_own {
-                        continue;
-                    }
-                    break;
+                    goes_on &= is_of_one_customer(&error);
+                    failed = worse(failed, error);
                 }
             }
         }
-        looked_at.extend(ids(events));
+        worked.events += looked_at.len();
+        worked.drifts += found.len();
+        let now = engine.now(&engine.db).await?;
+        engine.steps.reach("inbox: publish").await;
+        drifts.send(&found, now).await?;
+        engine.steps.reach("inbox: done").await;
+        if !looked_at.is_empty() {
+            done(engine, looked_at, now).await?;
+        }
+        if !goes_on {
+            break;
+        }
     }
-    worked.events = looked_at.len();
-    worked.drifts = found.len();
-    let now = engine.now(&engine.db).await?;
-    engine.steps.reach("inbox: publish").await;
-    drifts.send(&found, now).await?;
-    engine.steps.reach("inbox: done").await;
-    done(engine, looked_at, now).await?;
     failed.map_or(Ok(worked), Err)
 }
 
-fn ids(events: impl IntoIterator<Item = stripe_event::Model>) -> Vec<String> {
-    events.into_iter().map(|event| event.id).collect()
+/// The error that says most about how to go on: one that concerns every customer.
+fn worse(known: Option<anyhow::Error>, error: anyhow::Error) -> Option<anyhow::Error> {
+    match known {
+        Some(known) if is_of_one_customer(&error) || !is_of_one_customer(&known) => Some(known),
+        _ => Some(error),
+    }
+}
+
+struct Read {
+    open: Open,
+    reply: anyhow::Result<Option<Drift>>,
+}
+
+async fn read(engine: &Engine, open: Open) -> Read {
+    let reply = read_again(engine, &open.stripe_id).await;
+    Read { open, reply }
 }
 
 async fn done(engine: &Engine, ids: Vec<String>, now: DateTime<Utc>) -> Result<(), DbErr> {
@@ -151,36 +214,6 @@ pub(super) fn is_of_one_customer(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Failure>().is_some_and(|failure| {
         let is_refused = matches!(action(Operation::Read, failure), Action::Park { .. });
         failure.kind == FailureKind::Unparsed || is_refused
-    })
-}
-
-/// Whether there is nothing in these events that is not known, whatever the customer is like by now.
-async fn is_settled(
-    engine: &Engine,
-    events: &[stripe_event::Model],
-    link: Option<&stripe_link::Model>,
-) -> Result<bool, DbErr> {
-    let Some(link) = link else {
-        return Ok(false);
-    };
-    if all_are_echoes(events, link) {
-        return Ok(true);
-    }
-    // Both sides know of the deletion, and nothing revives a tombstone.
-    let row = customer::find(&engine.db, link.customer_id).await?;
-    Ok(row.is_some_and(|row| row.is_deleted() && row.rev <= link.synced_rev))
-}
-
-/// Whether every event shows the customer as both sides agree that it is. An edit that came later has
-/// an event of its own, so nothing is missed by not reading.
-fn all_are_echoes(events: &[stripe_event::Model], link: &stripe_link::Model) -> bool {
-    events.iter().all(|event| {
-        let shown = event
-            .copy
-            .clone()
-            .and_then(|copy| serde_json::from_value::<StripeCopy>(copy).ok());
-        event.kind != "customer.deleted"
-            && shown.is_some_and(|copy| !is_drift(&copy, Some(link.into())))
     })
 }
 

@@ -8,7 +8,7 @@ use platform::telemetry;
 
 /// The broker inside the process confirms what was applied, for which a slow disk takes its time; and its
 /// patience is for a batch.
-const AT_ONCE: usize = 25;
+pub(super) const AT_ONCE: usize = 25;
 
 /// A publisher that is opened when it is first needed, and opened anew after it broke.
 pub struct Drifts {

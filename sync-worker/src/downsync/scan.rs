@@ -1,29 +1,38 @@
-//! When Stripe is looked at: the inbox and the events at every interval, everything at the start and
-//! at every longer one. One scanner at a time, by a lease.
+//! When Stripe is looked at: the inbox as soon as something is in it, the events at every interval, everything at the
+//! start and at every longer one. One scanner at a time, by a lease.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context;
+use metrics::gauge;
 use platform::backoff::{Backoff, jitter};
 use platform::broker::Broker;
 use platform::database::within_bounds;
 use platform::health::Component;
 use platform::lease::Lease;
+use platform::wake::Wake;
+use sea_orm::ActiveValue::Set;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Polled};
+use super::pace::Pace;
+use super::pass;
 use super::publish::Drifts;
-use super::{inbox, pass, state};
+use super::state::{self, Account};
 use crate::engine::Engine;
 use crate::gauge::Gauge;
+
+mod inbox;
 
 /// The lease of the scanner.
 pub const LEASE: &str = "downsync-scan";
 const LEASE_TTL: Duration = Duration::from_secs(15);
 /// A scanner renews its lease at least so often, and a stand-by looks so often whether it is free.
 const LEASE_RENEWAL: Duration = Duration::from_secs(5);
+/// A scanner shows that it lives at least so often.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// So often the log tells how far a pass is.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -34,27 +43,35 @@ const ON_ERROR: Backoff = Backoff {
 };
 
 /// How often Stripe is looked at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intervals {
     pub events: Duration,
     pub full_pass: Duration,
 }
 
+/// What a scanner works with.
+pub struct Scan {
+    pub engine: Engine,
+    pub broker: Broker,
+    pub intervals: Intervals,
+    /// Woken when an event has come into the inbox.
+    pub inbox: Wake,
+    pub health: Component,
+    pub inbox_health: Component,
+}
+
 /// Scans until it is told to stop.
-pub async fn run(
-    engine: Engine,
-    broker: Broker,
-    intervals: Intervals,
-    health: Component,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn run(scan: Scan, stop: CancellationToken) -> anyhow::Result<()> {
+    let Scan { engine, health, .. } = &scan;
     let lease = Lease::new(LEASE, LEASE_TTL);
-    let mut scanner = Scanner::new(engine.clone(), broker, intervals);
+    let mut scanner = Scanner::new(&scan);
+    let account = scanner.account.clone();
     while !stop.is_cancelled() {
         let held = match within_bounds(lease.acquire(&engine.db, &engine.clock)).await {
             Ok(Some(held)) => held,
             Ok(None) => {
                 health.idle();
+                scan.inbox_health.idle();
                 scanner.start_over();
                 let _ = tokio::time::timeout(jitter(LEASE_RENEWAL), stop.cancelled()).await;
                 continue;
@@ -65,15 +82,20 @@ pub async fn run(
                 continue;
             }
         };
-        // A pass takes longer than the lease lives: it is renewed beside the work.
-        let rest = tokio::select! {
-            rest = scanner.look(&health, &stop) => rest,
-            () = keep(&engine, &lease) => {
-                tracing::warn!("the scanner's lease was lost; another one may scan");
-                Duration::ZERO
-            }
+        // The inbox does not wait for a full pass, which may take an hour.
+        let work = async {
+            tokio::join!(
+                scanner.look_until(health, &stop),
+                inbox::run(&scan, &account, &stop)
+            )
         };
-        let _ = tokio::time::timeout(rest.min(LEASE_RENEWAL), stop.cancelled()).await;
+        // Both take longer than the lease lives: it is renewed beside the work.
+        tokio::select! {
+            _ = Box::pin(work) => {}
+            () = keep(engine, &lease) => {
+                tracing::warn!("the scanner's lease was lost; another one may scan");
+            }
+        }
         if stop.is_cancelled() {
             within_bounds(lease.release(&engine.db, &held)).await?;
         }
@@ -123,34 +145,50 @@ async fn show(gauge: &Gauge, health: &Component) -> Infallible {
     }
 }
 
-/// What is due when.
+/// What is due when, the inbox left out.
 pub struct Scanner {
     engine: Engine,
     drifts: Drifts,
     intervals: Intervals,
+    pace: Pace,
+    inbox: Wake,
     next_events: Instant,
     next_pass: Instant,
     failures: u32,
-    /// The key is one of the account that the database belongs to. A process has one key.
-    knows_account: bool,
+    account: Account,
+    /// The intervals that were stored last.
+    told: Option<Intervals>,
 }
 
 impl Scanner {
-    pub fn new(engine: Engine, broker: Broker, intervals: Intervals) -> Self {
+    pub fn new(scan: &Scan) -> Self {
         Self {
-            engine,
-            drifts: Drifts::new(broker),
-            intervals,
+            engine: scan.engine.clone(),
+            drifts: Drifts::new(scan.broker.clone()),
+            intervals: scan.intervals,
+            pace: Pace::new(scan.intervals.events),
+            inbox: scan.inbox.clone(),
             next_events: Instant::now(),
             next_pass: Instant::now(),
             failures: 0,
-            knows_account: false,
+            account: Account::default(),
+            told: None,
         }
     }
 
+    /// As if it had just been started: another one has looked meanwhile, and told how often.
     fn start_over(&mut self) {
         self.next_events = Instant::now();
         self.next_pass = Instant::now();
+        self.pace = Pace::new(self.intervals.events);
+        self.told = None;
+    }
+
+    async fn look_until(&mut self, health: &Component, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let rest = self.look(health, stop).await.min(BEAT);
+            let _ = tokio::time::timeout(rest, stop.cancelled()).await;
+        }
     }
 
     /// Does what is due, and says how long there is nothing to do.
@@ -184,15 +222,13 @@ impl Scanner {
     /// # Errors
     /// Something is away, or the key is another account's; what was not done stays due.
     pub async fn look_once(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
-        if !self.knows_account {
-            state::check_account(&self.engine).await?;
-            self.knows_account = true;
-        }
+        self.account.check(&self.engine).await?;
+        self.tell().await?;
         let mut events = Ok(());
         if Instant::now() >= self.next_events {
             events = self.events().await;
             if events.is_ok() {
-                self.next_events = Instant::now() + self.intervals.events;
+                self.next_events = Instant::now() + self.pace.interval();
             }
         }
         if Instant::now() >= self.next_pass {
@@ -205,24 +241,48 @@ impl Scanner {
         events
     }
 
-    /// Polls the events and works off the inbox.
+    /// Stores how often Stripe is looked at, and what it may cost, for whoever asks; only if that is news.
+    async fn tell(&mut self) -> anyhow::Result<()> {
+        let intervals = Intervals {
+            events: self.pace.interval(),
+            ..self.intervals
+        };
+        if self.told == Some(intervals) {
+            return Ok(());
+        }
+        let engine = &self.engine;
+        let now = engine.now(&engine.db).await?;
+        let ms = |interval: Duration| i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+        state::store(&engine.db, now, |state| {
+            state.poll_interval_ms = Set(Some(ms(intervals.events)));
+            state.full_pass_interval_ms = Set(Some(ms(intervals.full_pass)));
+            state.read_budget = Set(engine.policy.read_budget);
+        })
+        .await?;
+        gauge!("events_poll_interval_seconds").set(intervals.events.as_secs_f64());
+        self.told = Some(intervals);
+        Ok(())
+    }
+
+    /// Polls the events, and wakes who works off the inbox.
     async fn events(&mut self) -> anyhow::Result<()> {
-        if events::poll(&self.engine).await? == Polled::NeedsPass {
-            self.next_pass = Instant::now();
+        let poll = events::poll_with_evidence(&self.engine).await?;
+        if self.pace.learn(poll.evidence) {
+            let interval = self.pace.interval();
+            tracing::info!(?interval, webhooks = ?poll.evidence, "polls Stripe's events at another interval");
         }
-        loop {
-            let worked = inbox::run_once(&self.engine, &mut self.drifts).await?;
-            if worked.events == 0 {
-                return Ok(());
-            }
-            tracing::debug!(?worked, "worked off events");
+        match poll.polled {
+            Polled::New(0) => {}
+            Polled::New(_) => self.inbox.wake(),
+            Polled::NeedsPass => self.next_pass = Instant::now(),
         }
+        Ok(())
     }
 }
 
 impl Intervals {
     /// When a scanner that has not shown itself is stalled: a full pass may take its time.
     pub fn stalled_after(&self) -> Duration {
-        Duration::from_secs(600) + 2 * self.events
+        Duration::from_secs(600) + 2 * Pace::new(self.events).longest()
     }
 }

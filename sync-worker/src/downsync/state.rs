@@ -1,5 +1,7 @@
 //! How far downsync has come, and whose Stripe account it is.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use entity::downsync_state::{ActiveModel, Entity, ID, Model};
@@ -7,6 +9,7 @@ use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, IntoActiveModel};
+use tokio::sync::OnceCell;
 
 use crate::engine::Engine;
 use crate::stripe::Lane;
@@ -50,6 +53,20 @@ pub async fn store(
     state.updated_at = Set(now);
     within_bounds(Entity::update(state).exec(db)).await?;
     Ok(())
+}
+
+/// Whether it is known that the key is one of the account that the database belongs to. Clones share it. A process
+/// has one key, so Stripe is asked until it has said so once.
+#[derive(Clone, Default)]
+pub struct Account(Arc<OnceCell<()>>);
+
+impl Account {
+    /// # Errors
+    /// Those of [`check_account`].
+    pub async fn check(&self, engine: &Engine) -> anyhow::Result<()> {
+        self.0.get_or_try_init(|| check_account(engine)).await?;
+        Ok(())
+    }
 }
 
 /// Makes sure that the key still belongs to the account that this database was first used with. With

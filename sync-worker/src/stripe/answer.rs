@@ -111,7 +111,7 @@ pub(super) fn account(object: &Object) -> Result<(String, Option<bool>), Unreada
     Ok((id(object)?, livemode))
 }
 
-fn list(object: &Object) -> Result<(Vec<&Object>, bool), Unreadable> {
+pub(super) fn list(object: &Object) -> Result<(Vec<&Object>, bool), Unreadable> {
     let data = object.get("data").and_then(Value::as_array);
     let data = data.ok_or_else(|| unreadable("a list without data"))?;
     // Without it nobody can tell a whole list from the start of one.

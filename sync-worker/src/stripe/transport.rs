@@ -13,6 +13,7 @@ use stripe_client_core::{RequestBuilder as TypedRequest, StripeMethod, VERSION};
 
 use super::failure::{Failure, FailureKind};
 use super::limiter::{Lane, Limiter, TooMuch};
+use super::reads::{self, Reads, Sending};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than any server's, so that we seldom write to a connection which is being closed: such a
@@ -32,6 +33,7 @@ pub(super) struct Transport {
     base: String,
     secret_key: Secret,
     pub(super) limiter: Limiter,
+    pub(super) reads: Reads,
 }
 
 /// One request, as it is to be sent.
@@ -103,6 +105,7 @@ impl Transport {
             base: base.as_str().trim_end_matches('/').to_owned(),
             secret_key,
             limiter,
+            reads: Reads::default(),
         })
     }
 
@@ -114,10 +117,16 @@ impl Transport {
             request,
             key,
         } = call;
+        let read =
+            matches!(request.method, StripeMethod::Get).then(|| reads::kind(operation, lane));
         let request = self.request(request, key)?;
         let _permit = self.limiter.turn(lane).await;
         let started = Instant::now();
+        let sending = Sending::new(&self.reads, read);
         let result = self.exchange(request).await;
+        if matches!(&result, Err(failure) if failure.kind == FailureKind::NotSent) {
+            sending.never_left();
+        }
         self.observe(operation, started, &result);
         result
     }

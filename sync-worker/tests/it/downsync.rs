@@ -1,9 +1,11 @@
 //! From Stripe.
 
 mod absence;
+mod cut;
 mod event;
 mod fence;
 mod home;
+mod inbox;
 mod matching;
 mod merge;
 mod pass;

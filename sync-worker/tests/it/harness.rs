@@ -16,6 +16,7 @@ use platform::config::Secret;
 use platform::health::Health;
 use platform::steps::Steps;
 use platform::test_support::{self, TestDatabase};
+use platform::wake::Wake;
 use sea_orm::DbBackend;
 use stripe_sandbox::{Fault, Running, fault::Kind, start};
 use sync_worker::downsync::apply::{Applied, apply};
@@ -23,7 +24,7 @@ use sync_worker::downsync::events::{self, Polled};
 use sync_worker::downsync::inbox::{self, Worked, read_again};
 use sync_worker::downsync::pass::{self, Counts};
 use sync_worker::downsync::publish::Drifts;
-use sync_worker::downsync::scan::{Intervals, Scanner};
+use sync_worker::downsync::scan::{Intervals, Scan, Scanner};
 use sync_worker::downsync::{consume, recheck};
 use sync_worker::engine::Engine;
 use sync_worker::policy::Policy;
@@ -253,13 +254,25 @@ impl World {
         panic!("it does not come to rest");
     }
 
-    /// A scanner that starts now.
-    pub(crate) fn scanner(&self) -> Scanner {
+    /// What a scanner works with, that looks at Stripe when it starts and not again for an hour.
+    pub(crate) fn scan(&self) -> Scan {
         let intervals = Intervals {
             events: Duration::from_secs(3600),
             full_pass: Duration::from_secs(3600),
         };
-        Scanner::new(self.engine.clone(), self.broker.clone(), intervals)
+        Scan {
+            engine: self.engine.clone(),
+            broker: self.broker.clone(),
+            intervals,
+            inbox: Wake::default(),
+            health: self.health.component("scan", Duration::from_secs(60)),
+            inbox_health: self.health.component("inbox", Duration::from_secs(60)),
+        }
+    }
+
+    /// A scanner that starts now.
+    pub(crate) fn scanner(&self) -> Scanner {
+        Scanner::new(&self.scan())
     }
 
     /// The next request of this kind goes wrong.

@@ -5,6 +5,7 @@
     reason = "a test that finds something missing is to fail there"
 )]
 
+mod budget;
 mod decision;
 mod downsync;
 mod harness;

@@ -52,6 +52,7 @@ async fn late_event(world: &World, stripe_id: &str, kind: &str) {
         copy: Set(None),
         received_at: Set(world.now().await),
         processed_at: Set(None),
+        source: Set("webhook".to_owned()),
     };
     let db = &world.engine.db;
     stripe_event::Entity::insert(event)

@@ -105,6 +105,7 @@ impl World {
             db: db.clone(),
             clock: clock.clone(),
             wake: Wake::default(),
+            inbox: Wake::default(),
             health: Health::new(),
             metrics: telemetry::metrics().unwrap(),
             keys: api::Keys::parse(&Secret::new("")),

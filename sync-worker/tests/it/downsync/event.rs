@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entity::message::StripeCopy;
-use entity::stripe_event;
+use entity::stripe_event::{self, Source};
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::events::Polled;
 use sync_worker::upsync::begin::{Begun, begin};
@@ -16,7 +16,13 @@ use crate::harness::{Setup, World};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// As the webhook writes it.
-async fn deliver(world: &World, id: &str, kind: &str, stripe_id: &str, copy: Option<StripeCopy>) {
+pub(super) async fn deliver(
+    world: &World,
+    id: &str,
+    kind: &str,
+    stripe_id: &str,
+    copy: Option<StripeCopy>,
+) {
     let event = stripe_event::Event {
         id: id.to_owned(),
         kind: kind.to_owned(),
@@ -25,7 +31,7 @@ async fn deliver(world: &World, id: &str, kind: &str, stripe_id: &str, copy: Opt
         copy,
     };
     let now = world.now().await;
-    let fresh = stripe_event::receive(&world.engine.db, &[event], now).await;
+    let fresh = stripe_event::receive(&world.engine.db, &[event], Source::Webhook, now).await;
     assert_eq!(fresh.unwrap(), 1);
 }
 

@@ -20,7 +20,7 @@ fn fill(world: &World, count: usize) {
     for place in 0..count {
         let email = format!("{place}@x.io");
         let named = [("email", email.as_str()), ("name", "N")];
-        world.stripe.sandbox.load(&named).unwrap();
+        world.stripe.sandbox.create_as_human(&named).unwrap();
         if place % 2 == 1 {
             let clock = world.stripe.sandbox.options().clock.clone();
             assert!(clock.advance(Duration::from_secs(1)));

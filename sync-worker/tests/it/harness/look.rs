@@ -247,6 +247,17 @@ impl World {
         until_problem(&self.health).await;
     }
 
+    /// Until a component works, or stands by.
+    pub(crate) async fn until_well(&self, name: &str) {
+        let probe = async || {
+            let report = self.health.report(Instant::now());
+            let mut components = report.components.iter();
+            let is_well = |one: &ComponentReport| one.name == name && one.status == "ok";
+            components.any(is_well).then_some(())
+        };
+        until("it works", LIMIT, probe).await;
+    }
+
     /// Until so many customers are in Stripe.
     pub(crate) async fn until_in_stripe(&self, count: usize) {
         let probe = async || (self.in_stripe_count() == count).then_some(());
