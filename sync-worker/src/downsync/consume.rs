@@ -1,11 +1,13 @@
-//! Takes the drift messages, one after another: order does not matter, and a database writes them no
-//! faster side by side.
+//! Takes the drift messages, some side by side: order does not matter, and PostgreSQL commits several together.
 
 use std::time::Duration;
 
 use entity::message::{DOWNSYNC, Drift};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use platform::broker::{Broker, Consumer, Delivery};
 use platform::health::Component;
+use sea_orm::DbBackend;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::apply;
@@ -15,7 +17,13 @@ use crate::engine::Engine;
 use crate::patience::patiently;
 use crate::poison::Watch;
 
-/// Consumes until it is told to stop.
+/// How often the health page hears of a silent queue.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// Drifts that are applied side by side on PostgreSQL. SQLite has one writer.
+const HANDS: usize = 8;
+
+/// Consumes until it is told to stop; then it ends what it has begun.
 pub async fn run(
     engine: Engine,
     broker: Broker,
@@ -32,16 +40,37 @@ async fn consume(
     (health, stop): (&Component, &CancellationToken),
 ) -> anyhow::Result<()> {
     let watch = Watch::of(engine, "drift").await?;
-    loop {
+    let most = match engine.db.get_database_backend() {
+        DbBackend::Postgres => HANDS,
+        _ => 1,
+    };
+    let mut hands = FuturesUnordered::new();
+    let mut ended = Ok(());
+    while !stop.is_cancelled() && ended.is_ok() {
+        let may_take = hands.len() < most;
         let delivery = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => break,
             // A silent queue is healthy.
-            () = tokio::time::sleep(Duration::from_secs(5)) => { health.ok(); continue }
-            delivery = consumer.next() => delivery?,
+            () = tokio::time::sleep(BEAT) => { health.ok(); continue }
+            Some(handled) = hands.next() => { health.ok(); ended = handled; continue }
+            delivery = consumer.next(), if may_take => delivery,
         };
-        handle(engine, delivery, watch, (health, stop)).await?;
-        health.ok();
+        match delivery {
+            // If it is this one that ends the process, then it takes no other with it.
+            Ok(delivery) if watch.is_careful() || delivery.attempt > 1 => {
+                while let Some(handled) = hands.next().await {
+                    ended = ended.and(handled);
+                }
+                ended = ended.and(handle(engine, delivery, watch, (health, stop)).await);
+            }
+            Ok(delivery) => hands.push(handle(engine, delivery, watch, (health, stop))),
+            Err(error) => ended = Err(error.into()),
+        }
     }
+    while let Some(handled) = hands.next().await {
+        ended = ended.and(handled);
+    }
+    ended
 }
 
 /// Applies the drift of one message.

@@ -15,6 +15,7 @@ use super::state;
 use crate::engine::Engine;
 use crate::upsync::missed;
 
+pub use absence::Refused;
 use progress::Progress;
 use read::Reading;
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Polled};
 use super::pace::Pace;
-use super::pass;
+use super::pass::{self, Refused};
 use super::publish::Drifts;
 use super::state::{self, Account};
 use crate::engine::Engine;
@@ -156,6 +156,8 @@ pub struct Scanner {
     next_pass: Instant,
     failures: u32,
     account: Account,
+    /// Why the last pass was refused.
+    refused: Option<String>,
     /// The intervals that were stored last.
     told: Option<Intervals>,
 }
@@ -172,6 +174,7 @@ impl Scanner {
             next_pass: Instant::now(),
             failures: 0,
             account: Account::default(),
+            refused: None,
             told: None,
         }
     }
@@ -201,7 +204,10 @@ impl Scanner {
         match looked {
             Ok(()) => {
                 self.failures = 0;
-                health.ok();
+                match &self.refused {
+                    Some(why) => health.problem(why.clone()),
+                    None => health.ok(),
+                }
             }
             Err(_) if stop.is_cancelled() => {}
             Err(error) => {
@@ -232,13 +238,33 @@ impl Scanner {
             }
         }
         if Instant::now() >= self.next_pass {
-            let counts = pass::run_once(&self.engine, &mut self.drifts, stop)
-                .await
-                .context("the full pass over Stripe's customers was not complete")?;
-            tracing::info!(?counts, "compared all of Stripe's customers");
-            self.next_pass = Instant::now() + jitter(self.intervals.full_pass);
+            self.pass(stop).await?;
         }
         events
+    }
+
+    async fn pass(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let passed = pass::run_once(&self.engine, &mut self.drifts, stop)
+            .await
+            .context("the full pass over Stripe's customers was not complete");
+        match passed {
+            Ok(counts) => {
+                tracing::info!(?counts, "compared all of Stripe's customers");
+                self.refused = None;
+                self.next_pass = Instant::now() + jitter(self.intervals.full_pass);
+                Ok(())
+            }
+            Err(error) => {
+                // The next one would most likely be refused as well: it may cost a tenth of the time at most.
+                if error.downcast_ref::<Refused>().is_some() {
+                    self.refused = Some(format!("{error:#}"));
+                    let rest = (9 * began.elapsed()).min(self.intervals.full_pass);
+                    self.next_pass = Instant::now() + rest;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Stores how often Stripe is looked at, and what it may cost, for whoever asks; only if that is news.

@@ -1,7 +1,6 @@
 //! Customers that a complete pass did not see. Absence proves nothing: lists omit customers of a test
 //! clock, and all of them with another account's key. Only `deleted: true`, customer by customer, does.
 
-use anyhow::bail;
 use chrono::{DateTime, Utc};
 use entity::message::Drift;
 use entity::parked::Reason;
@@ -26,6 +25,11 @@ const BATCH: usize = 1_000;
 
 /// How many deletions one refused pass proves and shows. The next one goes on behind them.
 const HELD_AT_ONCE: usize = 1_000;
+
+/// A person has to look before any of the deletions is believed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
 
 /// Whom a complete pass did not see.
 #[derive(Clone, Debug, Default)]
@@ -238,5 +242,5 @@ async fn refuse(engine: &Engine, text: String) -> anyhow::Result<u64> {
         state.pass_progress = Set(None);
     })
     .await?;
-    bail!(text)
+    Err(Refused(text).into())
 }

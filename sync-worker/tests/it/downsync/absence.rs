@@ -1,5 +1,7 @@
 //! Deletions, and what only looks like one.
 
+use std::time::Duration;
+
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::events::Polled;
 use sync_worker::policy::{DeleteCap, Policy};
@@ -97,6 +99,34 @@ async fn more_deletions_than_the_cap_are_refused_as_a_whole() {
         assert!(world.writes().await.is_empty());
         assert!(world.reads().iter().all(|read| !read.contains("cus_")));
     }
+}
+
+/// A million customers are not read again and again until a person has looked.
+#[tokio::test]
+async fn a_refused_pass_costs_a_tenth_of_the_time_at_most() {
+    let delete_cap = DeleteCap {
+        count: 3,
+        percent: 100,
+    };
+    let policy = Policy {
+        delete_cap,
+        ..Policy::default()
+    };
+    let world = with_customers(8, policy).await;
+    let mut scanner = world.scanner();
+    let stop = CancellationToken::new();
+    scanner.look_once(&stop).await.unwrap();
+    for row in world.rows().await.into_iter().take(4) {
+        world.stripe_deletes(&world.stripe_id(row.id).await);
+    }
+    let mut scanner = world.scanner();
+    let delay = Duration::from_millis(500);
+    world.fault("GET /v1/customers", Kind::LatencyAfterEffect { delay });
+    let refused = scanner.look_once(&stop).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("MAX_DELETES"));
+    world.forget_requests();
+    scanner.look_once(&stop).await.unwrap();
+    assert!(world.reads().is_empty(), "{:?}", world.reads());
 }
 
 /// A7: a pass that is good again goes on as if nothing had been.

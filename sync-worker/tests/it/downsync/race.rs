@@ -60,6 +60,35 @@ async fn two_applies_of_one_new_customer_make_one_row() {
 }
 
 #[tokio::test]
+async fn a_drift_that_waits_for_a_lock_holds_up_no_other() {
+    let world = World::on(postgres().await, Setup::default()).await;
+    let (one, other) = (
+        world.synced(&[("email", "a@x.io")]).await,
+        world.synced(&[("email", "b@x.io")]).await,
+    );
+    let mut found = Vec::new();
+    for row in [&one, &other] {
+        let stripe_id = world.stripe_id(row.id).await;
+        world.stripe_edits(&stripe_id, &[("name", "N")]);
+        found.push(world.read(&stripe_id).await);
+    }
+    let held = world.engine.begin().await.unwrap();
+    stripe_link::lock(&held, one.id).await.unwrap();
+    let now = world.now().await;
+    let mut publisher = world.drifts.lock().await;
+    let name = async |row: &customer::Model| world.row(row.id).await.name;
+    let look = async {
+        let is_home = async || name(&other).await.is_some().then_some(());
+        until("the other one is home", Duration::from_secs(20), is_home).await;
+        assert_eq!(name(&one).await, None);
+        held.commit().await.unwrap();
+    };
+    let (sent, ()) = tokio::join!(publisher.send(&found, now), look);
+    sent.unwrap();
+    assert_eq!(name(&one).await.as_deref(), Some("N"));
+}
+
+#[tokio::test]
 async fn two_applies_of_one_edit_take_it_once() {
     each_world(async |world| {
         let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
