@@ -189,9 +189,15 @@ impl Strike {
 /// moment before it is killed.
 pub(crate) async fn mend_broker(system: &Mutex<System>) -> anyhow::Result<()> {
     let ctl = rabbitmq(system).await;
-    // There has to be one to be cleared.
-    let set = ["set_policy", "chaos", "^none$", r#"{"max-length":1}"#];
-    rabbitmqctl(&ctl, &set).await?;
+    // There has to be one to be cleared, and one that changes the queue: RabbitMQ may have forgotten the policy while the
+    // queue remembers its limit.
+    let set = [
+        "set_policy",
+        "chaos",
+        "^customer\\.upsync$",
+        r#"{"max-length":1000000000}"#,
+    ];
+    rabbitmqctl(&ctl, &[&set[..], &["--apply-to", "queues"]].concat()).await?;
     rabbitmqctl(&ctl, &["clear_policy", "chaos"]).await?;
     rabbitmqctl(&ctl, &["set_vm_memory_high_watermark", "0.4"]).await
 }

@@ -55,6 +55,21 @@ pub(super) struct Inbound {
     pub(super) broker: Broker,
 }
 
+/// The API, which wakes nobody here.
+fn routes(db: &DatabaseConnection, clock: &Clock) -> BoxEndpoint<'static, Response> {
+    let app = api::App {
+        db: db.clone(),
+        clock: clock.clone(),
+        wake: Wake::default(),
+        inbox: Wake::default(),
+        health: Health::new(),
+        metrics: telemetry::metrics().unwrap(),
+        keys: api::Keys::parse(&Secret::new("")),
+        webhook_secrets: api::WebhookSecrets::default(),
+    };
+    api::routes(app).boxed()
+}
+
 impl World {
     pub(super) async fn new(rng: &mut StdRng) -> Self {
         let start = DateTime::from_timestamp(START, 0).unwrap();
@@ -101,20 +116,10 @@ impl World {
             },
             steps: steps.clone(),
         };
-        let app = api::App {
-            db: db.clone(),
-            clock: clock.clone(),
-            wake: Wake::default(),
-            inbox: Wake::default(),
-            health: Health::new(),
-            metrics: telemetry::metrics().unwrap(),
-            keys: api::Keys::parse(&Secret::new("")),
-            webhook_secrets: api::WebhookSecrets::default(),
-        };
         Self {
             workers: (0..count).map(|_| engine()).collect(),
             relays: (0..count).map(|_| (relay(), lease())).collect(),
-            api: api::routes(app).boxed(),
+            api: routes(&db, &clock),
             inbound: Inbound {
                 changes: broker.consumer(UPSYNC, u16::MAX).await.unwrap(),
                 drifts: broker.consumer(DOWNSYNC, u16::MAX).await.unwrap(),
