@@ -15,6 +15,7 @@ use super::state;
 use crate::engine::Engine;
 use crate::upsync::missed;
 
+pub(crate) use absence::HELD_AT_ONCE;
 pub use absence::Refused;
 use progress::Progress;
 use read::Reading;
@@ -24,7 +25,7 @@ mod compare;
 mod newcomers;
 mod progress;
 mod read;
-mod seen;
+pub(crate) mod seen;
 mod slice;
 mod walk;
 

@@ -16,10 +16,8 @@ use super::look::Subject;
 use super::{BATCH, see};
 use crate::downsync::diff::is_drift;
 use crate::downsync::inbox::read_again;
+use crate::downsync::pass::HELD_AT_ONCE;
 use crate::engine::Engine;
-
-/// How many deletions are proven once they are too many to be believed. A pass goes no further either.
-const PROVEN_AT_MOST: u64 = 1_000;
 
 /// Looks at each; what is too many is shown as refused.
 pub(super) async fn look(
@@ -59,7 +57,7 @@ pub(super) async fn look(
             };
             items.extend(see(engine, subject).await?);
         }
-        if is_refused(deleted) && deleted >= PROVEN_AT_MOST {
+        if is_refused(deleted) && deleted >= HELD_AT_ONCE as u64 {
             break;
         }
     }

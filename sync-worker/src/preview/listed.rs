@@ -1,8 +1,8 @@
 //! Who is in Stripe's list, at 8 bytes a customer.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use entity::message::StripeCopy;
+
+use crate::downsync::pass::seen::hash;
 
 /// The ids so far, as hashes. Two ids with one hash could only hide a deletion, never invent one.
 #[derive(Debug, Default)]
@@ -36,12 +36,6 @@ impl Sorted {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-fn hash(stripe_id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    stripe_id.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::observe::parked_at;
 const BATCH: usize = 1_000;
 
 /// How many deletions one refused pass proves and shows. The next one goes on behind them.
-const HELD_AT_ONCE: usize = 1_000;
+pub(crate) const HELD_AT_ONCE: usize = 1_000;
 
 /// A person has to look before any of the deletions is believed.
 #[derive(Debug, thiserror::Error)]

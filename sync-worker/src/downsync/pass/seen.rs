@@ -27,7 +27,8 @@ impl Seen {
     }
 }
 
-fn hash(stripe_id: &str) -> u64 {
+/// An id in 8 bytes.
+pub(crate) fn hash(stripe_id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     stripe_id.hash(&mut hasher);
     hasher.finish()

@@ -11,6 +11,7 @@ use sync_worker::observe::store::Observed;
 use sync_worker::upsync::begin::{Begun, begin};
 use sync_worker::upsync::finish::finish;
 use sync_worker::upsync::send::send;
+use uuid::Uuid;
 
 use crate::harness::World;
 use crate::harness::look::stamp;
@@ -321,18 +322,23 @@ async fn a_late_write_of_ours_is_pushed_over_and_takes_nothing() {
     world.assert_in_step(row.id).await;
 }
 
+/// The first edit is pushed, and arrives in Stripe only after the push of the second.
+async fn pushed_over_by(world: &World, id: Uuid, [late, later]: [&[(&str, &str)]; 2]) {
+    world.fault(UPDATE, Kind::DeliveredLate);
+    for edit in [late, later] {
+        world.update(id, edit).await;
+        world.push(id).await;
+    }
+    assert!(world.stripe.sandbox.deliver_late().await.is_some());
+}
+
 /// U4, D4: it lands under the stamp of a later push, of another field, and nobody has looked in between.
 #[tokio::test]
 async fn a_late_write_of_ours_is_pushed_over_though_another_field_was_pushed_since() {
     let world = World::new().await;
     let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
     let stripe_id = world.stripe_id(row.id).await;
-    world.fault(UPDATE, Kind::DeliveredLate);
-    world.update(row.id, &[("name", "B")]).await;
-    world.push(row.id).await;
-    world.update(row.id, &[("name", "C")]).await;
-    world.push(row.id).await;
-    assert!(world.stripe.sandbox.deliver_late().await.is_some());
+    pushed_over_by(&world, row.id, [&[("name", "B")], &[("name", "C")]]).await;
     assert_eq!(world.shown(&stripe_id)["name"], "B");
     world.update(row.id, &[("phone", "1")]).await;
     world.push(row.id).await;
@@ -349,12 +355,9 @@ async fn of_a_late_write_of_ours_only_what_a_person_edited_comes_home() {
     let world = World::new().await;
     let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
     let stripe_id = world.stripe_id(row.id).await;
-    world.fault(UPDATE, Kind::DeliveredLate);
-    world.update(row.id, &[("name", "B"), ("phone", "2")]).await;
-    world.push(row.id).await;
-    world.update(row.id, &[("name", "C"), ("phone", "3")]).await;
-    world.push(row.id).await;
-    assert!(world.stripe.sandbox.deliver_late().await.is_some());
+    let late = [("name", "B"), ("phone", "2")];
+    let later = [("name", "C"), ("phone", "3")];
+    pushed_over_by(&world, row.id, [&late, &later]).await;
     world.stripe_edits(&stripe_id, &[("phone", "9")]);
     world.events().await;
     world.settle().await;
@@ -397,12 +400,7 @@ async fn a_person_who_takes_back_an_edit_upon_a_late_write_is_heard() {
     let world = World::new().await;
     let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
     let stripe_id = world.stripe_id(row.id).await;
-    world.fault(UPDATE, Kind::DeliveredLate);
-    world.update(row.id, &[("name", "B")]).await;
-    world.push(row.id).await;
-    world.update(row.id, &[("name", "C")]).await;
-    world.push(row.id).await;
-    assert!(world.stripe.sandbox.deliver_late().await.is_some());
+    pushed_over_by(&world, row.id, [&[("name", "B")], &[("name", "C")]]).await;
     for name in ["D", "B", "D", "B"] {
         world.stripe_edits(&stripe_id, &[("name", name)]);
         world.events().await;
