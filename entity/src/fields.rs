@@ -1,5 +1,6 @@
 //! The fields that both sides hold, in the one canonical form that everything else compares.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -97,7 +98,15 @@ impl Fields {
     #[must_use]
     pub fn canonical(mut self) -> Self {
         for field in Field::ALL {
-            let value = self.get(field).and_then(canonical);
+            // Nearly all are canonical, and then nothing is copied.
+            let value = self
+                .get(field)
+                .map(|text| (text.len(), canonical_part(text)));
+            let value = match value {
+                Some((length, Some(Cow::Borrowed(part)))) if part.len() == length => continue,
+                Some((_, part)) => part.map(Cow::into_owned),
+                None => continue,
+            };
             self.set(field, value);
         }
         self
@@ -114,9 +123,17 @@ impl Fields {
 
 /// One text in canonical form; `None` for an empty one.
 pub fn canonical(text: &str) -> Option<String> {
-    let kept: String = text.chars().filter(|c| *c != '\0').collect();
-    let trimmed = kept.trim();
-    (!trimmed.is_empty()).then(|| trimmed.to_owned())
+    canonical_part(text).map(Cow::into_owned)
+}
+
+/// The same, borrowed where that can be.
+pub fn canonical_part(text: &str) -> Option<Cow<'_, str>> {
+    let part = if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "").trim().to_owned())
+    } else {
+        Cow::Borrowed(text.trim())
+    };
+    (!part.is_empty()).then_some(part)
 }
 
 /// A value that can't be stored, and why. Never quotes the value.

@@ -9,6 +9,7 @@ pub mod decide;
 pub mod downsync_state;
 pub mod email;
 pub mod fields;
+pub mod fingerprint;
 pub mod in_hand;
 pub mod merge;
 pub mod message;

@@ -7,6 +7,7 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, DatabaseTransaction, QuerySelect};
 
 use crate::fields::Fields;
+use crate::fingerprint;
 use crate::parked::Reason;
 use crate::stamp::Stamps;
 
@@ -22,6 +23,9 @@ pub struct Model {
     pub stripe_created: Option<i64>,
     /// The fields that both sides last agreed on; none before the first agreement.
     pub base: Option<Fields>,
+    /// What Stripe shows of the customer while it has nothing new to say ([`fingerprint`]), so that a full pass can tell
+    /// of many at once that nobody needs to look. None if it was never worked out.
+    pub fingerprint: Option<i64>,
     /// The highest rev that asks for nothing more. The row waits to be pushed while its rev is above.
     pub synced_rev: i64,
     /// The stamps that Stripe was last known to hold; none before it holds a write of ours. A copy with another one
@@ -104,6 +108,16 @@ impl Model {
         self.parked_reason.as_deref().map(Reason::of)
     }
 
+    /// The fingerprint that goes with the rest of the link.
+    pub fn expected_fingerprint(&self) -> i64 {
+        fingerprint::of_link(
+            self.stripe_id.as_deref(),
+            self.base.as_ref(),
+            self.parked(),
+            self.detached_at.is_some(),
+        )
+    }
+
     /// Whether a push holds the link at `now`. One that began longer than `expiry` ago has died.
     pub fn push_is_under_way(&self, now: DateTimeUtc, expiry: chrono::Duration) -> bool {
         self.push_started_at
@@ -135,6 +149,32 @@ impl ActiveModel {
         self.next_attempt_at = Set(None);
         self.attempts = Set(0);
         self.takeovers = Set(0);
+    }
+
+    /// Stripe does not show the customer any more, and nobody needs to look for it.
+    pub fn expect_nothing(&mut self) {
+        self.fingerprint = Set(Some(fingerprint::NOTHING));
+    }
+
+    /// Brings the fingerprint in step with what was set; whoever inserts a link has to call it, [`Self::store`] does.
+    pub fn set_fingerprint(&mut self) {
+        let is_set = self.stripe_id.is_set()
+            || self.base.is_set()
+            || self.parked_reason.is_set()
+            || self.detached_at.is_set();
+        if !is_set || self.fingerprint.is_set() {
+            return;
+        }
+        let stripe_id = self.stripe_id.try_as_ref().and_then(Option::as_deref);
+        let base = self.base.try_as_ref().and_then(Option::as_ref);
+        let parked = self.parked_reason.try_as_ref().and_then(Option::as_deref);
+        let detached_at = self.detached_at.try_as_ref();
+        self.fingerprint = Set(Some(fingerprint::of_link(
+            stripe_id,
+            base,
+            parked.map(Reason::of),
+            detached_at.is_some_and(Option::is_some),
+        )));
     }
 
     /// Nothing is sent for this rev until the row is edited or a person retries.
@@ -186,11 +226,13 @@ impl ActiveModel {
         self.request_started_at = Set(None);
     }
 
-    /// Writes what was set, and nothing if nothing was.
+    /// Writes what was set, and nothing if nothing was. Made from the whole link, because the fingerprint goes with all
+    /// of it.
     pub async fn store(mut self, tx: &DatabaseTransaction, now: DateTimeUtc) -> Result<(), DbErr> {
         if !self.is_changed() {
             return Ok(());
         }
+        self.set_fingerprint();
         self.updated_at = Set(now);
         let customer_id = *self.customer_id.as_ref();
         Entity::update_many()

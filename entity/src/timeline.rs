@@ -6,14 +6,14 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::SimpleExpr;
+use sea_orm::sea_query::{Expr, Query, SimpleExpr};
 use sea_orm::{
     ActiveValue::Set, Condition, DatabaseTransaction, FromJsonQueryResult, QueryOrder, QuerySelect,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::fields::Field;
-use crate::outbox;
+use crate::{customer, outbox};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "timeline")]
@@ -100,7 +100,7 @@ pub async fn note(
     Ok(())
 }
 
-/// Adds the same to the stories of several customers.
+/// Adds the same to the stories of several customers that exist.
 pub async fn note_all(
     tx: &DatabaseTransaction,
     (customer_ids, rev): (impl IntoIterator<Item = Uuid>, Option<i64>),
@@ -108,15 +108,29 @@ pub async fn note_all(
     detail: Detail,
     at: DateTime<Utc>,
 ) -> Result<(), DbErr> {
-    let rows = customer_ids.into_iter().map(|customer_id| ActiveModel {
-        customer_id: Set(customer_id),
-        at: Set(at),
-        step: Set(step),
-        rev: Set(rev),
-        detail: Set(detail.clone()),
-        ..Default::default()
-    });
-    Entity::insert_many(rows).exec_without_returning(tx).await?;
+    // What they have in common is sent once.
+    let rows = Query::select()
+        .column(customer::Column::Id)
+        .expr(Expr::value(at))
+        .expr(Expr::value(step.into_value()))
+        .expr(Expr::value(rev))
+        .expr(Expr::value(sea_orm::Value::from(detail)))
+        .from(customer::Entity)
+        .and_where(customer::Column::Id.is_in(customer_ids))
+        .to_owned();
+    let insert = Query::insert()
+        .into_table(Entity)
+        .columns([
+            Column::CustomerId,
+            Column::At,
+            Column::Step,
+            Column::Rev,
+            Column::Detail,
+        ])
+        .select_from(rows)
+        .map_err(|error| DbErr::Custom(error.to_string()))?
+        .to_owned();
+    tx.execute(&insert).await?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod m20261122_000003_worker;
 mod m20261123_000004_stamps;
 mod m20261123_000005_full_pass;
 mod m20261123_000006_reads;
+mod m20261123_000007_fingerprint;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000004_stamps::Migration),
             Box::new(m20261123_000005_full_pass::Migration),
             Box::new(m20261123_000006_reads::Migration),
+            Box::new(m20261123_000007_fingerprint::Migration),
         ]
     }
 }

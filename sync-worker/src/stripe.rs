@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use bytes::Bytes;
 use entity::message::StripeCopy;
 use entity::stripe_event::Event;
 use entity::stripe_object::{Unreadable, is_id};
@@ -25,7 +26,7 @@ pub use body::{create_body, detach_body, update_body};
 pub use endpoint::Endpoint;
 pub use failure::{Details, Failure, FailureKind};
 pub use limiter::Lane;
-pub use page::{EventPage, LARGEST_PAGE, ListPage, Page};
+pub use page::{EventPage, LARGEST_PAGE, ListPage, Outlined, Page, Source};
 
 mod answer;
 mod body;
@@ -138,7 +139,7 @@ impl Stripe {
             request: with_body(CreateCustomer::new().build(), body),
             key: Some(key),
         };
-        self.ask(call, answer::customer).await
+        self.ask(call, |body| answer::customer(body)).await
     }
 
     /// Changes a customer by an [`update_body`] or the [`detach_body`].
@@ -156,7 +157,7 @@ impl Stripe {
             request: with_body(request, body),
             key: Some(key),
         };
-        self.ask(call, |object| answer::customer_with_id(object, stripe_id))
+        self.ask(call, |body| answer::customer_with_id(body, stripe_id))
             .await
     }
 
@@ -168,7 +169,7 @@ impl Stripe {
             request: DeleteCustomer::new(path_segment(stripe_id)?).build(),
             key: None,
         };
-        self.ask(call, |object| answer::deleted(object, stripe_id))
+        self.ask(call, |body| answer::deleted(body, stripe_id))
             .await
     }
 
@@ -184,7 +185,7 @@ impl Stripe {
             request: RetrieveCustomer::new(path_segment(stripe_id)?).build(),
             key: None,
         };
-        self.ask(call, |object| answer::customer_with_id(object, stripe_id))
+        self.ask(call, |body| answer::customer_with_id(body, stripe_id))
             .await
     }
 
@@ -200,7 +201,24 @@ impl Stripe {
             request: page.request().build(),
             key: None,
         };
-        self.ask(call, answer::customers).await
+        self.ask(call, |body| answer::customers(body)).await
+    }
+
+    /// Reads a page of customers in outline: all of it, or none.
+    pub async fn outline(&self, lane: Lane, page: &ListPage) -> Result<Reply<Outlined>, Failure> {
+        let call = Call {
+            operation: "list",
+            lane,
+            request: page.request().build(),
+            key: None,
+        };
+        let read = |body: &Bytes| {
+            Ok(Outlined {
+                page: answer::outlines(body)?,
+                source: Source(body.clone()),
+            })
+        };
+        self.ask(call, read).await
     }
 
     /// Reads a page of events: all of it, or none.
@@ -215,7 +233,7 @@ impl Stripe {
             request: page.request().build(),
             key: None,
         };
-        self.ask(call, answer::events).await
+        self.ask(call, |body| answer::events(body)).await
     }
 
     /// Reads whose account this is. A restricted key may lack the permission for it (403) and be
@@ -228,8 +246,8 @@ impl Stripe {
             request: RequestBuilder::new(StripeMethod::Get, "/account"),
             key: None,
         };
-        let read = |object: &_| {
-            let (id, livemode) = answer::account(object)?;
+        let read = |body: &Bytes| {
+            let (id, livemode) = answer::account(body)?;
             let livemode = livemode.or(self.livemode);
             Ok(Account { id, livemode })
         };
@@ -267,11 +285,10 @@ impl Stripe {
     async fn ask<T>(
         &self,
         call: Call<'_>,
-        read: impl FnOnce(&serde_json::Map<String, serde_json::Value>) -> Result<T, Unreadable>,
+        read: impl FnOnce(&Bytes) -> Result<T, Unreadable>,
     ) -> Result<Reply<T>, Failure> {
         let answer = self.transport.send(call).await?;
-        let value = answer::object(&answer.body).and_then(|object| read(&object));
-        match value {
+        match read(&answer.body) {
             Ok(value) => Ok(Reply {
                 value,
                 request_id: answer.request_id,

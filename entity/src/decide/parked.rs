@@ -155,6 +155,7 @@ async fn take_stripes(
             link.synced_rev = Set(buried.rev);
             link.next_attempt_at = Set(None);
             link.end_request();
+            link.expect_nothing();
             Ok(buried)
         }
         Reason::DeletionRefused => {

@@ -39,3 +39,75 @@ pub fn is_drift(copy: &StripeCopy, link: Option<Agreed<'_>>) -> bool {
         Some(link) => copy.deleted || link.base != Some(&copy.fields) || link.is_parked_by_copy,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use entity::fields::Field;
+    use entity::fingerprint;
+    use entity::stamp::Stamps;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name() -> impl Strategy<Value = Option<String>> {
+        proptest::sample::select(vec![None, Some("Ann".to_owned()), Some("Bob".to_owned())])
+    }
+
+    fn fields() -> impl Strategy<Value = Fields> {
+        (name(), name()).prop_map(|(name, description)| Fields {
+            name,
+            description,
+            ..Fields::default()
+        })
+    }
+
+    fn reason() -> impl Strategy<Value = Option<Reason>> {
+        let reasons = Reason::ALL.into_iter().map(Some);
+        proptest::sample::select(std::iter::once(None).chain(reasons).collect::<Vec<_>>())
+    }
+
+    prop_compose! {
+        fn copies()(
+            fields in fields(), deleted in any::<bool>(), detached in any::<bool>(),
+        ) -> StripeCopy {
+            StripeCopy {
+                stripe_id: "cus_1".to_owned(),
+                deleted,
+                fields: if deleted { Fields::default() } else { fields },
+                customer_id: None,
+                stamps: Stamps::default(),
+                detached,
+                created: 7,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_fingerprints_pass_over_is_no_drift(
+            copy in copies(),
+            base in proptest::option::of(fields()),
+            parked in reason(),
+            is_linked in any::<bool>(),
+            is_detached in any::<bool>(),
+        ) {
+            let stripe_id = is_linked.then_some("cus_1");
+            let expected = fingerprint::of_link(stripe_id, base.as_ref(), parked, is_detached);
+            let link = Agreed::of(base.as_ref(), parked.map(Reason::as_str), is_detached);
+            let is_drift = is_drift(&copy, is_linked.then_some(link));
+            // Stripe never shows a customer again that it has deleted.
+            prop_assume!(parked != Some(Reason::DeletedInStripe));
+            let values = Field::ALL.map(|field| copy.fields.get(field).map(Cow::Borrowed));
+            let shown = fingerprint::of_shown(&copy.stripe_id, &values, copy.detached);
+            let is_passed_over = !copy.deleted && shown == expected;
+            prop_assert!(!(is_passed_over && is_drift));
+            // Nor is it looked at for nothing, but for what one side only has let go of.
+            let is_plain = is_linked && !copy.deleted && copy.detached == is_detached;
+            if is_plain && !is_drift {
+                prop_assert!(is_passed_over);
+            }
+        }
+    }
+}

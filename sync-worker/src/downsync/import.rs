@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use entity::email::Email;
-use entity::message::StripeCopy;
+use entity::message::Drift;
 use entity::timeline::{self, Detail, Step};
 use entity::{customer, stripe_link};
 use sea_orm::ActiveValue::Set;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 /// A customer of Stripe's and its e-mail as a row has it.
 pub(super) struct Newcomer<'a> {
-    pub(super) copy: &'a StripeCopy,
+    pub(super) drift: &'a Drift,
     pub(super) email: Email,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Newcomer<'a> {
 pub(super) async fn insert(
     tx: &DatabaseTransaction,
     newcomers: &[Newcomer<'_>],
-    (read_at, now): (DateTime<Utc>, DateTime<Utc>),
+    now: DateTime<Utc>,
 ) -> Result<HashSet<String>, DbErr> {
     let rows: Vec<_> = newcomers.iter().map(|new| new.row(now)).collect();
     let inserted = insert_rows(tx, &rows).await?;
@@ -39,10 +39,7 @@ pub(super) async fn insert(
     if wanted.is_empty() {
         return Ok(HashSet::new());
     }
-    let links = wanted
-        .iter()
-        .map(|(new, row)| new.link(row, (read_at, now)))
-        .collect();
+    let links = wanted.iter().map(|(new, row)| new.link(row, now)).collect();
     let linked = insert_links(tx, links).await?;
     // Somebody has linked the customer to another row meanwhile: ours was never to be.
     let unlinked: Vec<Uuid> = inserted.difference(&linked).copied().collect();
@@ -54,7 +51,7 @@ pub(super) async fn insert(
     }
     let mut imported = HashSet::with_capacity(linked.len());
     for (new, _) in wanted.iter().filter(|(_, row)| linked.contains(&row.id)) {
-        imported.insert(new.copy.stripe_id.clone());
+        imported.insert(new.drift.copy.stripe_id.clone());
     }
     let detail = Detail {
         result: Some("imported".to_owned()),
@@ -66,7 +63,7 @@ pub(super) async fn insert(
 
 impl Newcomer<'_> {
     fn row(&self, now: DateTime<Utc>) -> customer::Model {
-        let fields = &self.copy.fields;
+        let fields = &self.drift.copy.fields;
         customer::Model {
             id: Uuid::now_v7(),
             email: self.email.as_given().to_owned(),
@@ -81,19 +78,18 @@ impl Newcomer<'_> {
         }
     }
 
-    fn link(
-        &self,
-        row: &customer::Model,
-        (read_at, now): (DateTime<Utc>, DateTime<Utc>),
-    ) -> stripe_link::ActiveModel {
-        stripe_link::ActiveModel {
-            stripe_id: Set(Some(self.copy.stripe_id.clone())),
-            stripe_created: Set(Some(self.copy.created)),
+    fn link(&self, row: &customer::Model, now: DateTime<Utc>) -> stripe_link::ActiveModel {
+        let Drift { copy, read_at } = self.drift;
+        let mut link = stripe_link::ActiveModel {
+            stripe_id: Set(Some(copy.stripe_id.clone())),
+            stripe_created: Set(Some(copy.created)),
             base: Set(Some(row.fields())),
             synced_rev: Set(row.rev),
-            observed_at: Set(Some(read_at)),
+            observed_at: Set(Some(*read_at)),
             ..stripe_link::fresh(row.id, now)
-        }
+        };
+        link.set_fingerprint();
+        link
     }
 }
 
@@ -102,12 +98,8 @@ async fn insert_rows(
     tx: &DatabaseTransaction,
     rows: &[customer::Model],
 ) -> Result<HashSet<Uuid>, DbErr> {
-    // In one order everywhere, so that two of them never wait for each other.
-    let mut rows: Vec<_> = rows.to_vec();
-    rows.sort_by(|a, b| a.email_key.cmp(&b.email_key));
-    let rows = rows
-        .into_iter()
-        .map(|row| row.into_active_model().reset_all());
+    let rows = rows.iter().cloned();
+    let rows = rows.map(|row| row.into_active_model().reset_all());
     let mut insert = customer::Entity::insert_many(rows).into_query();
     insert
         .on_conflict(OnConflict::new().do_nothing().to_owned())

@@ -4,6 +4,8 @@
 //! Its ceiling is the newest customer on its first page. It costs a request for every page and one for every slice
 //! that it is divided into, and its memory does not depend on how many customers there are.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
@@ -26,6 +28,7 @@ mod newcomers;
 mod progress;
 mod read;
 pub(crate) mod seen;
+mod shown;
 mod slice;
 mod walk;
 
@@ -70,7 +73,14 @@ pub async fn run_once(
 ) -> anyhow::Result<Counts> {
     state::check_account(engine).await?;
     let progress = Progress::load_or_begin(engine).await?;
-    let progress = read(engine, (&mut *drifts, stop), progress).await?;
+    // Those that wait for a push are looked for meanwhile, whatever becomes of the reading.
+    let reading = Box::pin(read(engine, (drifts, stop), progress));
+    let looking = Box::pin(missed::run_once(engine));
+    let (read, missed) = match engine.steps.side_by_side(2) {
+        1 => (reading.await, looking.await),
+        _ => tokio::join!(reading, looking),
+    };
+    let progress = read?;
     let started_at = progress.started_at;
     let mut counts = progress.counts;
     let missing = absence::Missing {
@@ -79,7 +89,7 @@ pub async fn run_once(
     };
     counts.deletions = absence::bring_home(engine, drifts, missing, started_at).await?;
     engine.steps.reach("pass: absence").await;
-    counts.missed = missed::run_once(engine).await?;
+    counts.missed = missed?;
     engine.steps.reach("pass: complete").await;
     complete(engine, started_at, &counts).await?;
     Ok(counts)
@@ -88,15 +98,16 @@ pub async fn run_once(
 /// Reads what is left to read.
 async fn read(
     engine: &Engine,
-    (drifts, stop): (&mut Drifts, &CancellationToken),
+    (drifts, stop): (&Drifts, &CancellationToken),
     progress: Progress,
 ) -> anyhow::Result<Progress> {
     let now = engine.now(&engine.db).await?;
     let before = progress.open.clone();
     let counted = (progress.counts.customers, progress.counts.pages);
     let _shown = engine.gauge.begin(counted, before.len());
-    let reading = Reading::new(engine, (drifts, stop), progress, now).await?;
-    let read = Box::pin(reading.run()).await;
+    let reading = Reading::new(engine, (drifts.another(), stop), progress, now).await?;
+    let reading = Arc::new(reading);
+    let read = reading.run().await;
     let progress = reading.progress();
     if let Err(error) = read {
         if progress.open != before

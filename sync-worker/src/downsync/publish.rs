@@ -24,6 +24,11 @@ impl Drifts {
         }
     }
 
+    /// Another one, to the same broker.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.broker.clone())
+    }
+
     /// Publishes all of them.
     ///
     /// # Errors

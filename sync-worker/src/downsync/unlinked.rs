@@ -77,8 +77,8 @@ pub(super) async fn find_a_row(
         let link = stripe_link::lock_or_create(tx, row.id, now).await?;
         return adopt(engine, tx, (&link, Match::Email), drift, now).await;
     }
-    let newcomer = Newcomer { copy, email };
-    let imported = import::insert(tx, &[newcomer], (drift.read_at, now)).await?;
+    let newcomer = Newcomer { drift, email };
+    let imported = import::insert(tx, &[newcomer], now).await?;
     if imported.is_empty() {
         return Err(write::Error::EmailTaken);
     }

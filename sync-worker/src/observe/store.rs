@@ -88,6 +88,7 @@ pub async fn observe(
         Verdict::Bury => {
             let buried = write::bury(tx, row, now).await?;
             settle(&mut change, link, buried.rev);
+            change.expect_nothing();
             (Observed::Deleted, buried.rev)
         }
         Verdict::Park(park) => {

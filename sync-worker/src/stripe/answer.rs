@@ -6,25 +6,34 @@
 
 use entity::message::StripeCopy;
 use entity::stripe_event::{Event, KINDS};
-use entity::stripe_object::{Object, Unreadable, copy, created, id, unreadable};
+use entity::stripe_object::{Customer, Object, Outline, Unreadable, copy, created, id, unreadable};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::page::Page;
 
-pub(super) fn object(body: &[u8]) -> Result<Object, Unreadable> {
+fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unreadable> {
+    // At once, and not text by text.
+    let body = std::str::from_utf8(body).map_err(|_| unreadable("no UTF-8"))?;
     // serde_json's own words may quote the value at fault.
-    serde_json::from_slice(body).map_err(|error| {
-        unreadable(format!(
-            "no JSON object, at line {} column {}",
-            error.line(),
-            error.column()
-        ))
+    serde_json::from_str(body).map_err(|error| {
+        let what = if error.is_data() {
+            "JSON of another form"
+        } else {
+            "no JSON"
+        };
+        let (line, column) = (error.line(), error.column());
+        unreadable(format!("{what}, at line {line} column {column}"))
     })
 }
 
+pub(super) fn object(body: &[u8]) -> Result<Object, Unreadable> {
+    parsed(body)
+}
+
 /// The customer `id`, living or deleted.
-pub(super) fn customer_with_id(object: &Object, id: &str) -> Result<StripeCopy, Unreadable> {
-    let copy = customer(object)?;
+pub(super) fn customer_with_id(body: &[u8], id: &str) -> Result<StripeCopy, Unreadable> {
+    let copy = customer(body)?;
     if copy.stripe_id == id {
         Ok(copy)
     } else {
@@ -33,36 +42,53 @@ pub(super) fn customer_with_id(object: &Object, id: &str) -> Result<StripeCopy, 
 }
 
 /// A customer, living or deleted.
-pub(super) fn customer(object: &Object) -> Result<StripeCopy, Unreadable> {
-    if object.get("object").and_then(Value::as_str) != Some("customer") {
-        return Err(unreadable("not a customer object"));
-    }
-    let copy = copy(object)?;
-    let has_any_field = ["email", "name", "phone", "description"]
-        .iter()
-        .any(|field| object.contains_key(*field));
-    // Stripe names every field, those that are null too.
-    if !copy.deleted && !has_any_field {
-        return Err(unreadable("a customer object without fields"));
-    }
+pub(super) fn customer(body: &[u8]) -> Result<StripeCopy, Unreadable> {
+    checked(&parsed(body)?)
+}
+
+fn checked(customer: &Customer<'_>) -> Result<StripeCopy, Unreadable> {
+    let copy = customer.copy()?;
+    check(customer, copy.deleted)?;
     Ok(copy)
 }
 
+fn outlined(customer: &Customer<'_>) -> Result<Outline, Unreadable> {
+    let outline = customer.outline()?;
+    check(customer, outline.fingerprint.is_none())?;
+    Ok(outline)
+}
+
+fn check(customer: &Customer<'_>, is_deleted: bool) -> Result<(), Unreadable> {
+    if !customer.is_customer() {
+        Err(unreadable("not a customer object"))
+    } else if !is_deleted && !customer.has_fields() {
+        Err(unreadable("a customer object without fields"))
+    } else {
+        Ok(())
+    }
+}
+
 /// That the customer `id` is deleted.
-pub(super) fn deleted(object: &Object, id: &str) -> Result<(), Unreadable> {
-    if object.get("deleted") == Some(&Value::Bool(true)) && self::id(object)? == id {
+pub(super) fn deleted(body: &[u8], id: &str) -> Result<(), Unreadable> {
+    let object = object(body)?;
+    if object.get("deleted") == Some(&Value::Bool(true)) && self::id(&object)? == id {
         Ok(())
     } else {
         Err(unreadable("not the deleted customer"))
     }
 }
 
-pub(super) fn customers(object: &Object) -> Result<Page<StripeCopy>, Unreadable> {
-    let (items, has_more) = list(object)?;
-    let items: Vec<_> = items
-        .iter()
-        .map(|item| customer(item))
-        .collect::<Result<_, _>>()?;
+/// A list, as far as anything depends on it.
+#[derive(Deserialize)]
+struct List<T> {
+    data: Vec<T>,
+    /// Without it nobody can tell a whole list from the start of one.
+    has_more: bool,
+}
+
+pub(super) fn customers(body: &[u8]) -> Result<Page<StripeCopy>, Unreadable> {
+    let List { data, has_more } = parsed::<List<Customer<'_>>>(body)?;
+    let items: Vec<_> = data.iter().map(checked).collect::<Result<_, _>>()?;
     Ok(Page {
         cursor: items.last().map(|copy| copy.stripe_id.clone()),
         items,
@@ -70,18 +96,45 @@ pub(super) fn customers(object: &Object) -> Result<Page<StripeCopy>, Unreadable>
     })
 }
 
-pub(super) fn events(object: &Object) -> Result<Page<Event>, Unreadable> {
-    let (objects, has_more) = list(object)?;
+/// A customer of a list, outlined as soon as it is there, so that nothing else of the page is kept.
+struct Item(Result<Outline, Unreadable>);
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Customer::deserialize(deserializer).map(|customer| Self(outlined(&customer)))
+    }
+}
+
+pub(super) fn outlines(body: &[u8]) -> Result<Page<Outline>, Unreadable> {
+    let List { data, has_more } = parsed::<List<Item>>(body)?;
+    let items: Vec<_> = data
+        .into_iter()
+        .map(|Item(item)| item)
+        .collect::<Result<_, _>>()?;
+    Ok(Page {
+        cursor: items.last().map(|outline| outline.stripe_id.clone()),
+        items,
+        has_more,
+    })
+}
+
+pub(super) fn events(body: &[u8]) -> Result<Page<Event>, Unreadable> {
+    let List { data, has_more } = parsed::<List<Object>>(body)?;
     let mut page = Page {
-        items: Vec::with_capacity(objects.len()),
+        items: Vec::with_capacity(data.len()),
         has_more,
         cursor: None,
     };
-    for object in objects {
+    for object in &data {
         page.cursor = Some(id(object)?);
         page.items.extend(event(object)?);
     }
     Ok(page)
+}
+
+/// The objects of a list.
+pub(super) fn objects(body: &[u8]) -> Result<Vec<Object>, Unreadable> {
+    Ok(parsed::<List<Object>>(body)?.data)
 }
 
 /// None of a type that was not asked for: its object may be no customer at all.
@@ -91,51 +144,35 @@ fn event(object: &Object) -> Result<Option<Event>, Unreadable> {
     if !KINDS.contains(&kind) {
         return Ok(None);
     }
-    let customer = object
-        .get("data")
-        .and_then(|data| data.get("object"))
-        .and_then(Value::as_object)
-        .ok_or_else(|| unreadable("an event without an object"))?;
+    let customer = object.get("data").and_then(|data| data.get("object"));
+    let named = customer.and_then(Value::as_object).zip(customer);
+    let (members, customer) = named.ok_or_else(|| unreadable("an event without an object"))?;
     Ok(Some(Event {
         id: id(object)?,
         kind: kind.to_owned(),
-        stripe_id: self::id(customer)?,
+        stripe_id: id(members)?,
         created: created(object)?,
         copy: copy(customer).ok(),
     }))
 }
 
 /// The account's id, and its mode where the server says it; Stripe's account object does not.
-pub(super) fn account(object: &Object) -> Result<(String, Option<bool>), Unreadable> {
+pub(super) fn account(body: &[u8]) -> Result<(String, Option<bool>), Unreadable> {
+    let object = object(body)?;
     let livemode = object.get("livemode").and_then(Value::as_bool);
-    Ok((id(object)?, livemode))
-}
-
-pub(super) fn list(object: &Object) -> Result<(Vec<&Object>, bool), Unreadable> {
-    let data = object.get("data").and_then(Value::as_array);
-    let data = data.ok_or_else(|| unreadable("a list without data"))?;
-    // Without it nobody can tell a whole list from the start of one.
-    let has_more = object.get("has_more").and_then(Value::as_bool);
-    let has_more = has_more.ok_or_else(|| unreadable("a list without has_more"))?;
-    let items = data
-        .iter()
-        .map(|item| {
-            item.as_object()
-                .ok_or_else(|| unreadable("a list with an item that is no object"))
-        })
-        .collect::<Result<_, _>>()?;
-    Ok((items, has_more))
+    Ok((id(&object)?, livemode))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use entity::fields::{Field, Fields};
+    use entity::fingerprint;
     use entity::stamp::Stamps;
     use serde_json::json;
 
-    fn parsed(value: Value) -> Object {
-        object(value.to_string().as_bytes()).unwrap()
+    fn body(value: &Value) -> Vec<u8> {
+        value.to_string().into_bytes()
     }
 
     fn bob() -> Value {
@@ -164,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_customer_is_read_in_canonical_form() {
-        let copy = customer(&parsed(bob())).unwrap();
+        let copy = customer(&body(&bob())).unwrap();
         let mut stamps = Stamps::default();
         stamps.set(Field::Name, "3-1a2b3c4d-0123456789abcdef".parse().unwrap());
         let expected = StripeCopy {
@@ -203,7 +240,7 @@ mod tests {
             ),
         ];
         for object in objects {
-            let copy = customer(&parsed(object.clone())).unwrap();
+            let copy = customer(&body(&object)).unwrap();
             assert_eq!(copy.fields.email.as_deref(), Some("Bob@x.com"), "{object}");
         }
     }
@@ -226,7 +263,7 @@ mod tests {
             json!({"error": {"message": "no"}}),
         ];
         for object in objects {
-            let Unreadable(reason) = customer(&parsed(object.clone())).unwrap_err();
+            let Unreadable(reason) = customer(&body(&object)).unwrap_err();
             assert!(!reason.contains("bob"), "{object}: {reason}");
         }
         for body in [
@@ -238,27 +275,27 @@ mod tests {
             "{\"id\":\"cus_1\"",
             "{\"id\":\"\u{fffd}",
         ] {
-            let Unreadable(reason) = object(body.as_bytes()).unwrap_err();
+            let Unreadable(reason) = customer(body.as_bytes()).unwrap_err();
             assert!(!reason.contains("bob"), "{reason}");
         }
-        assert!(customer_with_id(&parsed(bob()), "cus_2").is_err());
+        assert!(customer_with_id(&body(&bob()), "cus_2").is_err());
     }
 
     #[test]
     fn a_deleted_customer_has_no_fields() {
-        let object = parsed(json!({"id": "cus_1", "object": "customer", "deleted": true}));
+        let object = body(&json!({"id": "cus_1", "object": "customer", "deleted": true}));
         let copy = customer(&object).unwrap();
         assert!(copy.deleted);
         assert_eq!(copy.fields, Fields::default());
         assert_eq!(deleted(&object, "cus_1"), Ok(()));
         assert!(deleted(&object, "cus_2").is_err());
-        assert!(deleted(&parsed(bob()), "cus_1").is_err());
+        assert!(deleted(&body(&bob()), "cus_1").is_err());
     }
 
     #[test]
     fn a_list_is_read_whole_or_not_at_all() {
         let list = |data: Value, has_more: Value| {
-            parsed(json!({"object": "list", "data": data, "has_more": has_more}))
+            body(&json!({"object": "list", "data": data, "has_more": has_more}))
         };
         let page = customers(&list(
             json!([bob(), with("id", json!("cus_2"))]),
@@ -283,10 +320,51 @@ mod tests {
     }
 
     #[test]
+    fn an_outline_fits_its_customer_and_fails_where_that_does() {
+        let plain = with("metadata", json!({"vip": "yes"}));
+        let objects = [
+            plain.clone(),
+            bob(),
+            without("name"),
+            without("created"),
+            with("metadata", json!({"customer_sync_detached": "no"})),
+            with("email", json!("\u{0} ")),
+            with("description", json!("two\nlines \u{e9}")),
+            json!({"id": "cus_1", "object": "customer", "deleted": true}),
+            without("id"),
+            without("object"),
+            with("id", json!("..")),
+            with("phone", json!(5)),
+            with("created", json!("yesterday")),
+            with("deleted", json!("yes")),
+            json!({"id": "cus_1", "object": "customer"}),
+        ];
+        let mut fingerprints = Vec::new();
+        for object in objects {
+            let list = body(&json!({"data": [object], "has_more": false}));
+            let (Ok(outlines), Ok(customers)) = (outlines(&list), customers(&list)) else {
+                assert_eq!(outlines(&list).unwrap_err(), customers(&list).unwrap_err());
+                continue;
+            };
+            let (outline, copy) = (&outlines.items[0], &customers.items[0]);
+            assert_eq!(outlines.cursor, customers.cursor);
+            assert_eq!(outline.stripe_id, copy.stripe_id);
+            assert_eq!(outline.created, copy.created);
+            let link = Some(copy.stripe_id.as_str());
+            let agreed = fingerprint::of_link(link, Some(&copy.fields), None, copy.detached);
+            let expected = (!copy.deleted).then_some(agreed);
+            assert_eq!(outline.fingerprint, expected, "{object}");
+            fingerprints.push(outline.fingerprint);
+        }
+        assert_eq!(fingerprints.len(), 8);
+        assert_ne!(fingerprints[0], fingerprints[1]);
+    }
+
+    #[test]
     fn events_of_another_type_are_left_out_but_move_the_cursor() {
         let event = |id: &str, kind: &str, object: Value| json!({"id": id, "type": kind, "created": 5, "data": {"object": object}});
         let bob = json!({"id": "cus_1", "object": "customer", "email": "bob@x.com"});
-        let list = parsed(json!({"has_more": true, "data": [
+        let list = body(&json!({"has_more": true, "data": [
             event("evt_1", "customer.deleted", bob),
             event("evt_2", "customer.updated", json!({"id": "cus_2"})),
             event("evt_3", "customer.subscription.updated", json!({"id": "sub_1"})),
@@ -312,7 +390,7 @@ mod tests {
             json!({"id": "evt_1"}),
         ];
         for object in objects {
-            let list = parsed(json!({"has_more": false, "data": [object]}));
+            let list = body(&json!({"has_more": false, "data": [object]}));
             assert!(events(&list).is_err(), "{list:?}");
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! The requests are our own, because async-stripe's would bring another generated crate for two paths.
 
+use bytes::Bytes;
 use entity::stripe_event::KINDS;
 use entity::stripe_object::{Object, Unreadable, id, unreadable};
 use platform::config::Secret;
@@ -44,10 +45,7 @@ impl Stripe {
     pub async fn endpoints(&self) -> Result<Vec<Endpoint>, Failure> {
         let mut request = RequestBuilder::new(StripeMethod::Get, PATH);
         request.query = Some("limit=100".to_owned());
-        let read = |object: &_| {
-            let (items, _) = answer::list(object)?;
-            items.into_iter().map(endpoint).collect()
-        };
+        let read = |body: &Bytes| answer::objects(body)?.iter().map(endpoint).collect();
         Ok(self.ask(call(request, None), read).await?.value)
     }
 
@@ -56,7 +54,7 @@ impl Stripe {
         let mut body = form_urlencoded::Serializer::new(String::new());
         let body = events(body.append_pair("url", url)).finish();
         let request = with_body(RequestBuilder::new(StripeMethod::Post, PATH), &body);
-        Ok(self.ask(call(request, Some(key)), endpoint).await?.value)
+        Ok(self.ask(call(request, Some(key)), one).await?.value)
     }
 
     /// Enables an endpoint and lets it send the events of [`KINDS`] and no other.
@@ -65,7 +63,7 @@ impl Stripe {
         let body = events(body.append_pair("disabled", "false")).finish();
         let path = format!("{PATH}/{}", path_segment(id)?);
         let request = with_body(RequestBuilder::new(StripeMethod::Post, path), &body);
-        Ok(self.ask(call(request, Some(key)), endpoint).await?.value)
+        Ok(self.ask(call(request, Some(key)), one).await?.value)
     }
 }
 
@@ -85,6 +83,10 @@ fn events<'a, 'b>(
         body.append_pair(&format!("enabled_events[{place}]"), kind);
     }
     body
+}
+
+fn one(body: &Bytes) -> Result<Endpoint, Unreadable> {
+    endpoint(&answer::object(body)?)
 }
 
 fn endpoint(object: &Object) -> Result<Endpoint, Unreadable> {

@@ -4,7 +4,12 @@ use stripe_core::customer::ListCustomer;
 use stripe_core::event::ListEvent;
 use stripe_types::{RangeBoundsTs, RangeQueryTs};
 
+use bytes::Bytes;
+use entity::message::StripeCopy;
 use entity::stripe_event::KINDS;
+use entity::stripe_object::Outline;
+
+use super::answer;
 
 /// The most items that Stripe gives at once.
 pub const LARGEST_PAGE: u32 = 100;
@@ -43,6 +48,30 @@ pub struct Page<T> {
     /// The id of the last object, for the `starting_after` of the next page; `None` of an empty one.
     /// Not always an item: events of a type that was not asked for are left out.
     pub cursor: Option<String>,
+}
+
+/// A page of customers in outline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlined {
+    pub page: Page<Outline>,
+    pub source: Source,
+}
+
+/// The answer that a page was outlined from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source(pub(super) Bytes);
+
+impl Source {
+    /// In bytes, which it takes as long as it is kept.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The customers of the page in full.
+    pub fn customers(&self) -> Vec<StripeCopy> {
+        let page = answer::customers(&self.0);
+        page.expect("whoever could be outlined can be read").items
+    }
 }
 
 impl Default for ListPage {

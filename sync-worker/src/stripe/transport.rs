@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bytes::{Bytes, BytesMut};
 use platform::config::Secret;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url, redirect};
@@ -21,6 +22,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A page of 100 customers with full metadata is some 3 MiB.
 const LARGEST_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// So much room is made for an answer that says how long it is.
+const LARGEST_ROOM: usize = 256 * 1024;
 /// Stripe documents no `Retry-After`; one that asks for more is not believed, and can't overflow a time.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 const LONGEST_KEY: usize = 255;
@@ -47,7 +50,7 @@ pub(super) struct Call<'a> {
 
 /// A 2xx answer.
 pub(super) struct Answer {
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
     status: u16,
     pub(super) request_id: Option<String>,
     pub(super) replayed: bool,
@@ -224,15 +227,25 @@ impl Transport {
 }
 
 /// The body; `None` if it is larger than any that Stripe sends.
-async fn read(mut response: Response) -> Result<Option<Vec<u8>>, Failure> {
-    let mut body = Vec::new();
+async fn read(mut response: Response) -> Result<Option<Bytes>, Failure> {
+    let told = response.content_length().unwrap_or_default();
+    let told = usize::try_from(told).unwrap_or(usize::MAX);
+    let first = response.chunk().await.map_err(broken)?;
+    let first = first.unwrap_or_default();
+    // Nearly every answer comes in one piece, and is not copied.
+    if first.len() == told {
+        return Ok(Some(first));
+    }
+    // What is told is believed no further than a page goes.
+    let mut body = BytesMut::with_capacity(told.clamp(first.len(), LARGEST_ROOM));
+    body.extend_from_slice(&first);
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if body.len() + chunk.len() > LARGEST_BODY_BYTES {
             return Ok(None);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Some(body))
+    Ok(Some(body.freeze()))
 }
 
 /// The failure with what the head of the answer said.

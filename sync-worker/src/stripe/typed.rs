@@ -28,7 +28,7 @@ impl StripeClient for Stripe {
             key: key.as_ref().map(|key| key.as_str()),
         };
         let answer = self.transport.send(call).await?;
-        Ok(Bytes::from(answer.body))
+        Ok(answer.body)
     }
 }
 

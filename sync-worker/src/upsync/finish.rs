@@ -196,6 +196,9 @@ async fn acknowledged(
     if agreed.base.is_some() {
         done.base = Set(agreed.base);
     }
+    if agreed.is_gone {
+        done.expect_nothing();
+    }
     if agreed.is_detached {
         done.detached_at = Set(Some(now));
     }

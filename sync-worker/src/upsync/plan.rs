@@ -153,6 +153,7 @@ mod tests {
             customer_id: Uuid::nil(),
             stripe_id: None,
             stripe_created: None,
+            fingerprint: None,
             base: None,
             synced_rev,
             pushed: (synced_rev > 0).then(Stamps::default),

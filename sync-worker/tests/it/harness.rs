@@ -289,7 +289,7 @@ impl World {
         self.stripe.sandbox.clear_faults();
     }
 
-    fn is_sqlite(&self) -> bool {
+    pub(crate) fn is_sqlite(&self) -> bool {
         self.engine.db.get_database_backend() == DbBackend::Sqlite
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use stripe_sandbox::fault::{Kind, Reason};
-use sync_worker::measure::{Measure, describe};
+use sync_worker::measure::{Measure, count_unsynced, describe};
 use sync_worker::upsync::Pushed;
 use sync_worker::upsync::begin::{Begun, begin};
 use sync_worker::upsync::finish::finish;
@@ -92,12 +92,13 @@ async fn what_waits_is_shown_and_not_any_more_when_it_is_gone() {
         let mut measure = Measure::default();
         let long = "x".repeat(300);
         let row = world.create(&[("email", "a@x.io"), ("name", &long)]).await;
-        measure.run_once(&world.engine).await.unwrap();
+        count_unsynced(&world.engine).await.unwrap();
         assert_eq!(value(&handle, "unsynced_customers"), Some(1.0));
         world.push(row.id).await;
         world.stripe_creates(&[("name", "nobody")]);
         world.poll().await;
         measure.run_once(&world.engine).await.unwrap();
+        count_unsynced(&world.engine).await.unwrap();
         let parked = "parked_customers{reason=\"rejected\"}";
         assert_eq!(value(&handle, parked), Some(1.0));
         assert_eq!(value(&handle, "unsynced_customers"), Some(0.0));
@@ -161,6 +162,7 @@ async fn every_metric_says_what_it_is() {
         .await
         .unwrap();
     Measure::default().run_once(&world.engine).await.unwrap();
+    count_unsynced(&world.engine).await.unwrap();
     let shown = handle.render();
     let of = |word: &str| -> BTreeSet<String> {
         let lines = shown.lines().filter_map(|line| line.strip_prefix(word));

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use entity::fields::Field;
+use entity::fingerprint::NOTHING;
 use entity::{conflict, customer, stripe_link, unmatched};
 use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder, Statement};
 use serde_json::Value;
@@ -54,6 +55,12 @@ impl Model {
             let Some(link) = end.links.get(&row.id) else {
                 return Err(format!("{} is not linked: nobody has looked at it", row.id));
             };
+            // A pass trusts it, and looks no further.
+            let is_gone = row.is_deleted() && link.fingerprint == Some(NOTHING);
+            let is_right = link.fingerprint == Some(link.expected_fingerprint());
+            if link.stripe_id.is_some() && !is_gone && !is_right {
+                return Err(format!("the fingerprint of {} is another's", row.id));
+            }
             match row.is_deleted() {
                 true => self.is_rightly_gone(row, link)?,
                 false => self.agrees(row, link, &end.conflicts)?,

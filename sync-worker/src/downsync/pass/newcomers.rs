@@ -4,9 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Context;
-use chrono::{DateTime, Utc};
 use entity::email::Email;
-use entity::message::StripeCopy;
+use entity::message::Drift;
 use entity::{customer, unmatched};
 use platform::database::within_bounds;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
@@ -15,24 +14,31 @@ use uuid::Uuid;
 use crate::downsync::import::{Newcomer, insert};
 use crate::engine::Engine;
 
+/// Rows of a statement: few enough that all statements but the last are the same one, which the database plans once.
+const AT_ONCE: usize = 100;
+
 /// Imports whom it can; returns how many those were, and the others.
 pub(super) async fn import(
     engine: &Engine,
-    strangers: Vec<StripeCopy>,
-    read_at: DateTime<Utc>,
-) -> anyhow::Result<(u64, Vec<StripeCopy>)> {
+    strangers: Vec<Drift>,
+) -> anyhow::Result<(u64, Vec<Drift>)> {
     if strangers.is_empty() {
         return Ok((0, strangers));
     }
     let known = within_bounds(known(engine, &strangers)).await?;
-    let newcomers = newcomers(&strangers, &known);
+    let mut newcomers = newcomers(&strangers, &known);
+    // In one order everywhere, so that two of them never wait for each other.
+    newcomers.sort_by(|a, b| a.email.key().cmp(b.email.key()));
     if newcomers.is_empty() {
         return Ok((0, strangers));
     }
     let importing = async {
         let tx = engine.begin().await?;
         let now = engine.now(&tx).await?;
-        let imported = insert(&tx, &newcomers, (read_at, now)).await?;
+        let mut imported = HashSet::new();
+        for some in newcomers.chunks(AT_ONCE) {
+            imported.extend(insert(&tx, some, now).await?);
+        }
         engine.steps.reach_commit("pass: commit").await;
         tx.commit().await?;
         Ok::<_, DbErr>(imported)
@@ -42,7 +48,7 @@ pub(super) async fn import(
     let count = imported.len() as u64;
     metrics::counter!("downsync_applied_total", "result" => "imported").increment(count);
     let mut others = strangers;
-    others.retain(|copy| !imported.contains(&copy.stripe_id));
+    others.retain(|drift| !imported.contains(&drift.copy.stripe_id));
     Ok((count, others))
 }
 
@@ -50,16 +56,14 @@ pub(super) async fn import(
 struct Known {
     /// Rows, tombstones too.
     rows: HashSet<Uuid>,
-    /// E-mails of living rows, in normal form.
-    emails: HashSet<String>,
     /// Customers of Stripe's that could not become a row, or that a person has chosen one for.
     unmatched: HashSet<String>,
 }
 
-async fn known(engine: &Engine, strangers: &[StripeCopy]) -> Result<Known, DbErr> {
+async fn known(engine: &Engine, strangers: &[Drift]) -> Result<Known, DbErr> {
     let named: Vec<Uuid> = strangers
         .iter()
-        .filter_map(|copy| copy.customer_id)
+        .filter_map(|drift| drift.copy.customer_id)
         .collect();
     let rows: Vec<Uuid> = if named.is_empty() {
         Vec::new()
@@ -72,16 +76,7 @@ async fn known(engine: &Engine, strangers: &[StripeCopy]) -> Result<Known, DbErr
             .all(&engine.db)
             .await?
     };
-    let emails = strangers.iter().filter_map(email);
-    let emails: Vec<String> = customer::Entity::find()
-        .select_only()
-        .column(customer::Column::EmailKey)
-        .filter(customer::Column::EmailKey.is_in(emails.map(|email| email.key().to_owned())))
-        .filter(customer::Column::DeletedAt.is_null())
-        .into_tuple()
-        .all(&engine.db)
-        .await?;
-    let ids = strangers.iter().map(|copy| copy.stripe_id.as_str());
+    let ids = strangers.iter().map(|drift| drift.copy.stripe_id.as_str());
     let unmatched: Vec<String> = unmatched::Entity::find()
         .select_only()
         .column(unmatched::Column::StripeId)
@@ -91,30 +86,29 @@ async fn known(engine: &Engine, strangers: &[StripeCopy]) -> Result<Known, DbErr
         .await?;
     Ok(Known {
         rows: rows.into_iter().collect(),
-        emails: emails.into_iter().collect(),
         unmatched: unmatched.into_iter().collect(),
     })
 }
 
-fn email(copy: &StripeCopy) -> Option<Email> {
-    Email::parse(copy.fields.email.as_deref()?).ok()
+fn email(drift: &Drift) -> Option<Email> {
+    Email::parse(drift.copy.fields.email.as_deref()?).ok()
 }
 
-/// Those that [`crate::downsync::unlinked`] would import, whatever the order: their e-mail is nobody else's, here or on
-/// the page.
-fn newcomers<'a>(strangers: &'a [StripeCopy], known: &Known) -> Vec<Newcomer<'a>> {
+/// Those that [`crate::downsync::unlinked`] would import, whatever the order: their e-mail is nobody else's among them.
+/// Whether a row has it shows when they are inserted.
+fn newcomers<'a>(strangers: &'a [Drift], known: &Known) -> Vec<Newcomer<'a>> {
     let mut holders: HashMap<String, u32> = HashMap::new();
     for email in strangers.iter().filter_map(email) {
         *holders.entry(email.key().to_owned()).or_default() += 1;
     }
-    let newcomer = |copy: &'a StripeCopy| {
-        let email = email(copy)?;
+    let newcomer = |drift: &'a Drift| {
+        let email = email(drift)?;
+        let copy = &drift.copy;
         let is_known = copy.customer_id.is_some_and(|id| known.rows.contains(&id))
-            || known.emails.contains(email.key())
             || known.unmatched.contains(&copy.stripe_id);
         let is_alone = holders.get(email.key()) == Some(&1);
         let is_new = !copy.deleted && !copy.detached && !is_known && is_alone;
-        is_new.then_some(Newcomer { copy, email })
+        is_new.then_some(Newcomer { drift, email })
     };
     strangers.iter().filter_map(newcomer).collect()
 }

@@ -1,32 +1,38 @@
 //! Reads Stripe's customers, several slices side by side. Whoever has nothing to read takes the older half of a
 //! slice that has shown itself to be large.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
-use entity::message::{Drift, StripeCopy};
-use futures_util::future::try_join_all;
+use entity::message::Drift;
 use sea_orm::DbErr;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::Counts;
-use super::compare::{Compared, compare, missing};
+use super::compare::{Compared, Glance, all_new, compare, glance, missing};
 use super::newcomers;
 use super::progress::{Progress, StoredAt};
+use super::shown::Shown;
 use super::slice::Slice;
 use super::walk::{Closed, Walk};
 use crate::downsync::publish::Drifts;
 use crate::engine::Engine;
 use crate::poison::Watch;
-use crate::stripe::{Failure, Lane, Page};
+use crate::stripe::{Failure, Lane, Outlined};
+
+/// How long pages count as read at one time.
+const SHARED_FOR: Duration = Duration::from_millis(500);
 
 /// A pass under way.
-pub(super) struct Reading<'a> {
-    engine: &'a Engine,
-    stop: &'a CancellationToken,
-    drifts: tokio::sync::Mutex<&'a mut Drifts>,
+pub(super) struct Reading {
+    engine: Engine,
+    stop: CancellationToken,
+    drifts: tokio::sync::Mutex<Drifts>,
     /// Everybody goes by a message: if one of them ends the process, it must be known which.
     is_careful: bool,
     work: Mutex<Work>,
@@ -43,17 +49,18 @@ struct Work {
     stored_at: StoredAt,
 }
 
-impl<'a> Reading<'a> {
+impl Reading {
     pub(super) async fn new(
-        engine: &'a Engine,
-        (drifts, stop): (&'a mut Drifts, &'a CancellationToken),
+        engine: &Engine,
+        (drifts, stop): (Drifts, &CancellationToken),
         progress: Progress,
         now: DateTime<Utc>,
     ) -> Result<Self, DbErr> {
         let readers = engine.policy.slices_at_once.max(1);
+        let readers = engine.steps.side_by_side(readers);
         Ok(Self {
-            engine,
-            stop,
+            engine: engine.clone(),
+            stop: stop.clone(),
             drifts: tokio::sync::Mutex::new(drifts),
             is_careful: Watch::of(engine, "drift").await?.is_careful(),
             work: Mutex::new(Work {
@@ -66,15 +73,30 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// Reads all that is left.
+    /// Reads all that is left. Each reader is a task, so that several pages are parsed at the same time.
     ///
     /// # Errors
     /// Anything that leaves a slice unread; what was closed stays so.
-    pub(super) async fn run(&self) -> anyhow::Result<()> {
-        let readers = self.work().taken.len();
-        let readers = (0..readers).map(|reader| Box::pin(self.read(reader)));
-        try_join_all(readers).await?;
-        Ok(())
+    pub(super) async fn run(self: &Arc<Self>) -> anyhow::Result<()> {
+        let count = self.work().taken.len();
+        if count == 1 {
+            return self.read(0).await;
+        }
+        let mut readers = JoinSet::new();
+        for reader in 0..count {
+            let reading = Arc::clone(self);
+            readers.spawn(async move { reading.read(reader).await }.in_current_span());
+        }
+        let mut read = Ok(());
+        while let Some(ended) = readers.join_next().await {
+            read = ended.context("a reader has failed").flatten();
+            if read.is_err() {
+                break;
+            }
+        }
+        // Nobody reads on behind the back of whoever is told.
+        readers.shutdown().await;
+        read
     }
 
     /// How far it has come.
@@ -111,32 +133,63 @@ impl<'a> Reading<'a> {
 
     async fn read_slice(&self, reader: usize, slice: Slice) -> anyhow::Result<()> {
         let mut walk = Walk::of(slice);
+        let mut shown = Shown::default();
+        let read = self.read_parts(reader, &mut walk, &mut shown).await;
+        if read.is_err() && !self.stop.is_cancelled() {
+            // What was seen is not lost for what was not.
+            let seen = (&shown, walk.open(), Glance::Other);
+            if let Err(error) = self.bring_home(seen, &mut Counts::default()).await {
+                tracing::debug!(%error, "bringing home what an unfinished part has shown");
+            }
+        }
+        read
+    }
+
+    async fn read_parts(
+        &self,
+        reader: usize,
+        walk: &mut Walk,
+        shown: &mut Shown,
+    ) -> anyhow::Result<()> {
         let mut counts = Counts::default();
+        let mut read_at = self.engine.now(&self.engine.db).await?;
+        let mut asked_at = Instant::now();
         while !walk.is_at_end() {
             if self.stop.is_cancelled() {
                 bail!("stopped before the pass was complete");
             }
-            let read_at = self.engine.now(&self.engine.db).await?;
-            let page = self.page(&mut walk).await?;
+            let Outlined { page, source } = self.page(walk).await?;
             counts.pages += 1;
             let fresh = walk.take(page)?;
             self.engine.gauge.add_page(fresh.len() as u64);
-            self.bring_home(fresh, read_at, &mut counts).await?;
-            self.give(reader, &mut walk);
+            shown.add(&fresh, source, read_at);
+            self.give(reader, walk);
             if let Some(closed) = walk.close() {
                 let open = (!walk.is_at_end()).then(|| walk.open());
                 let counts = std::mem::take(&mut counts);
-                self.close((reader, open), &closed, counts, read_at).await?;
+                self.close((reader, open), &closed, shown, (counts, read_at))
+                    .await?;
+            } else if shown.is_full() {
+                let seen = (&*shown, walk.open(), Glance::Other);
+                self.bring_home(seen, &mut counts).await?;
+                *shown = Shown::default();
+            } else {
+                continue;
+            }
+            // A time that is too early is safe; only where reading is fast, many parts share one.
+            if asked_at.elapsed() >= SHARED_FOR {
+                read_at = self.engine.now(&self.engine.db).await?;
+                asked_at = Instant::now();
             }
         }
         Ok(())
     }
 
-    async fn page(&self, walk: &mut Walk) -> anyhow::Result<Page<StripeCopy>> {
+    async fn page(&self, walk: &mut Walk) -> anyhow::Result<Outlined> {
         loop {
             self.engine.steps.reach("pass: page").await;
             let request = walk.request();
-            let reply = self.engine.stripe.list(Lane::Downsync, &request).await;
+            let reply = self.engine.stripe.outline(Lane::Downsync, &request).await;
             self.engine.steps.reach("pass: read").await;
             match reply {
                 Ok(reply) => return Ok(reply.value),
@@ -148,28 +201,32 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// What is new about the customers of a page goes where it is taken in.
+    /// What is new about the customers of a part goes where it is taken in.
     async fn bring_home(
         &self,
-        fresh: Vec<StripeCopy>,
-        read_at: DateTime<Utc>,
+        (shown, part, glance): (&Shown, Slice, Glance),
         counts: &mut Counts,
     ) -> anyhow::Result<()> {
-        let compared = compare(self.engine, fresh, read_at).await?;
-        let Compared {
-            mut drifts,
-            strangers,
-        } = compared;
-        let (imported, others) = if self.is_careful {
-            (0, strangers)
-        } else {
-            newcomers::import(self.engine, strangers, read_at).await?
-        };
-        drifts.extend(others.into_iter().map(|copy| Drift { copy, read_at }));
-        counts.imported += imported;
-        counts.drifts += imported + drifts.len() as u64;
-        if !drifts.is_empty() {
-            self.drifts.lock().await.send(&drifts, read_at).await?;
+        for some in shown.made_in(part) {
+            let Compared {
+                mut drifts,
+                strangers,
+            } = match glance {
+                Glance::AllNew => all_new(some),
+                Glance::Same | Glance::Other => compare(&self.engine, some).await?,
+            };
+            let (imported, others) = if self.is_careful {
+                (0, strangers)
+            } else {
+                newcomers::import(&self.engine, strangers).await?
+            };
+            drifts.extend(others);
+            counts.imported += imported;
+            counts.drifts += imported + drifts.len() as u64;
+            if let Some(Drift { read_at, .. }) = drifts.last() {
+                let now = *read_at;
+                self.drifts.lock().await.send(&drifts, now).await?;
+            }
         }
         Ok(())
     }
@@ -187,15 +244,26 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Writes down who was missing from a part, and that it needs not be read again.
+    /// Brings home what a part shows and was not agreed on, and writes down who was missing from it, and that it needs
+    /// not be read again.
     async fn close(
         &self,
         (reader, open): (usize, Option<Slice>),
         closed: &Closed,
-        counts: Counts,
-        read_at: DateTime<Utc>,
+        shown: &mut Shown,
+        (mut counts, read_at): (Counts, DateTime<Utc>),
     ) -> anyhow::Result<()> {
-        let missing = missing(self.engine, closed).await?;
+        let part = closed.part;
+        let glance = glance(&self.engine, part, shown.fingerprints(part)).await?;
+        if glance != Glance::Same {
+            self.bring_home((&*shown, part, glance), &mut counts)
+                .await?;
+        }
+        let missing = match glance {
+            Glance::Same | Glance::AllNew => Vec::new(),
+            Glance::Other => missing(&self.engine, closed).await?,
+        };
+        shown.forget_from(part);
         let to_store = {
             let mut work = self.work();
             work.progress.add_absent(missing);
@@ -206,7 +274,7 @@ impl<'a> Reading<'a> {
             work.stored_at.is_due(read_at).then(|| work.so_far())
         };
         if let Some(progress) = to_store {
-            progress.store(self.engine, read_at).await?;
+            progress.store(&self.engine, read_at).await?;
         }
         Ok(())
     }

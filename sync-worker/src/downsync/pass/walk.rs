@@ -4,14 +4,14 @@
 //! of the part that is not closed yet: at most those of [`CLOSE_AT`] customers and a page, but for a second in
 //! which more than those were made, which is closed as a whole.
 
-use entity::message::StripeCopy;
+use entity::stripe_object::Outline;
 
 use super::seen::Seen;
 use super::slice::Slice;
 use crate::stripe::{LARGEST_PAGE, ListPage, Page};
 
 /// A part is closed when so many customers were seen in it.
-pub(super) const CLOSE_AT: usize = 1_000;
+pub(super) const CLOSE_AT: usize = 2_000;
 
 /// So many pages of a slice are read before it counts as large.
 const LARGE: u32 = 4;
@@ -81,7 +81,7 @@ impl Walk {
     }
 
     /// Takes the page that was asked for; returns whom no page has shown before.
-    pub(super) fn take(&mut self, page: Page<StripeCopy>) -> Result<Vec<StripeCopy>, Odd> {
+    pub(super) fn take(&mut self, page: Page<Outline>) -> Result<Vec<Outline>, Odd> {
         let times = page.items.iter().map(|copy| copy.created);
         let (oldest, newest) = (times.clone().min(), times.clone().max());
         if self.asked_to.lte().is_none() {
@@ -166,7 +166,7 @@ impl Walk {
         if !self.is_ordered || !begins_in_page || self.seen.len() < CLOSE_AT {
             return None;
         }
-        let mut kept = Seen::default();
+        let mut kept = Seen::with_capacity(CLOSE_AT + LARGEST_PAGE as usize);
         for id in &self.in_reached {
             kept.insert(id);
             self.seen.remove(id);

@@ -20,6 +20,7 @@ pub(super) struct Agreed {
     pub(super) base: Option<Fields>,
     pub(super) by_email: bool,
     pub(super) is_detached: bool,
+    pub(super) is_gone: bool,
     pub(super) must_read_again: bool,
 }
 
@@ -76,7 +77,13 @@ pub(super) fn agreement(
             };
             (agreed, Some(copy))
         }
-        Acked::Deleted | Acked::NothingThere => (settled(push), None),
+        Acked::Deleted | Acked::NothingThere => {
+            let agreed = Agreed {
+                is_gone: true,
+                ..settled(push)
+            };
+            (agreed, None)
+        }
         Acked::Detached => {
             let agreed = Agreed {
                 is_detached: true,

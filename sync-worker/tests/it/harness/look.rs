@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use entity::fields::{Field, Fields};
+use entity::fingerprint::NOTHING;
 use entity::stamp::Stamp;
 use entity::stripe_object::rev_of;
 use entity::{conflict, customer, outbox, stripe_link, unmatched};
@@ -51,7 +52,20 @@ impl World {
 
     pub(crate) async fn link(&self, id: Uuid) -> stripe_link::Model {
         let link = stripe_link::find(&self.engine.db, id).await.unwrap();
-        link.expect("the customer has a link")
+        let link = link.expect("the customer has a link");
+        self.assert_fingerprint(&link).await;
+        link
+    }
+
+    /// Whoever changes what was agreed on changes the fingerprint with it: a pass trusts it.
+    async fn assert_fingerprint(&self, link: &stripe_link::Model) {
+        let row = customer::find(&self.engine.db, link.customer_id)
+            .await
+            .unwrap();
+        let is_gone = link.fingerprint == Some(NOTHING) && row.is_none_or(|row| row.is_deleted());
+        let is_expected = link.fingerprint == Some(link.expected_fingerprint());
+        let is_unlinked = link.stripe_id.is_none() && link.fingerprint.is_none();
+        assert!(is_gone || is_expected || is_unlinked, "{link:?}");
     }
 
     /// The rows in the order of Stripe's list.

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use entity::fields::Fields;
-use entity::stamp::Stamps;
 use proptest::prelude::*;
 
 use super::*;
@@ -13,36 +11,32 @@ type Account = BTreeMap<String, i64>;
 
 const START: i64 = 1_700_000_000;
 
-fn copy((id, created): (&String, &i64)) -> StripeCopy {
-    StripeCopy {
+fn outline((id, created): (&String, &i64)) -> Outline {
+    Outline {
         stripe_id: id.clone(),
-        deleted: false,
-        fields: Fields::default(),
-        customer_id: None,
-        stamps: Stamps::default(),
-        detached: false,
         created: *created,
+        fingerprint: None,
     }
 }
 
 /// Newest first, as Stripe lists them.
-fn listed(account: &Account) -> Vec<StripeCopy> {
-    let mut all: Vec<StripeCopy> = account.iter().map(copy).collect();
+fn listed(account: &Account) -> Vec<Outline> {
+    let mut all: Vec<Outline> = account.iter().map(outline).collect();
     all.sort_by(|a, b| (b.created, &b.stripe_id).cmp(&(a.created, &a.stripe_id)));
     all
 }
 
-fn page(listed: &[StripeCopy], request: &ListPage, limit: usize) -> Page<StripeCopy> {
+fn page(listed: &[Outline], request: &ListPage, limit: usize) -> Page<Outline> {
     let behind = request.starting_after.as_ref().map_or(0, |cursor| {
         let place = listed.iter().position(|copy| copy.stripe_id == *cursor);
         place.expect("the cursor is there") + 1
     });
-    let is_asked_for = |copy: &&StripeCopy| {
+    let is_asked_for = |copy: &&Outline| {
         request.created_gte.is_none_or(|gte| copy.created >= gte)
             && request.created_lte.is_none_or(|lte| copy.created <= lte)
     };
     let rest = listed[behind..].iter().filter(is_asked_for);
-    let mut items: Vec<StripeCopy> = rest.take(limit + 1).cloned().collect();
+    let mut items: Vec<Outline> = rest.take(limit + 1).cloned().collect();
     let has_more = items.len() > limit;
     items.truncate(limit);
     Page {
