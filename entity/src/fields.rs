@@ -98,15 +98,7 @@ impl Fields {
     #[must_use]
     pub fn canonical(mut self) -> Self {
         for field in Field::ALL {
-            // Nearly all are canonical, and then nothing is copied.
-            let value = self
-                .get(field)
-                .map(|text| (text.len(), canonical_part(text)));
-            let value = match value {
-                Some((length, Some(Cow::Borrowed(part)))) if part.len() == length => continue,
-                Some((_, part)) => part.map(Cow::into_owned),
-                None => continue,
-            };
+            let value = self.get(field).and_then(canonical);
             self.set(field, value);
         }
         self

@@ -195,7 +195,7 @@ fn take(copy: &mut StripeCopy, name: &str, value: &Member<'_>) {
 }
 
 /// The customer as an object shows it that was read already.
-pub fn copy(object: &Value) -> Result<StripeCopy, Unreadable> {
+pub fn copy(object: &Object) -> Result<StripeCopy, Unreadable> {
     let customer = Customer::deserialize(object).map_err(|_| unreadable("not an object"))?;
     customer.copy()
 }

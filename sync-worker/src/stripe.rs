@@ -195,30 +195,19 @@ impl Stripe {
         lane: Lane,
         page: &ListPage,
     ) -> Result<Reply<Page<StripeCopy>>, Failure> {
-        let call = Call {
-            operation: "list",
-            lane,
-            request: page.request().build(),
-            key: None,
-        };
-        self.ask(call, |body| answer::customers(body)).await
+        self.ask(listing(lane, page), |body| answer::customers(body))
+            .await
     }
 
     /// Reads a page of customers in outline: all of it, or none.
     pub async fn outline(&self, lane: Lane, page: &ListPage) -> Result<Reply<Outlined>, Failure> {
-        let call = Call {
-            operation: "list",
-            lane,
-            request: page.request().build(),
-            key: None,
-        };
         let read = |body: &Bytes| {
             Ok(Outlined {
                 page: answer::outlines(body)?,
                 source: Source(body.clone()),
             })
         };
-        self.ask(call, read).await
+        self.ask(listing(lane, page), read).await
     }
 
     /// Reads a page of events: all of it, or none.
@@ -296,6 +285,15 @@ impl Stripe {
             }),
             Err(Unreadable(reason)) => Err(answer.unparsed(reason)),
         }
+    }
+}
+
+fn listing(lane: Lane, page: &ListPage) -> Call<'static> {
+    Call {
+        operation: "list",
+        lane,
+        request: page.request().build(),
+        key: None,
     }
 }
 

@@ -33,9 +33,9 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Event>, Problem> {
     } else {
         object.get("data").and_then(|data| data.get("object"))
     };
-    let named = customer.and_then(Value::as_object).zip(customer);
-    let (members, customer) = named.ok_or_else(|| unnamed("customer"))?;
-    let stripe_id = stripe_object::id(members).map_err(|_| unnamed("customer"))?;
+    let customer = customer.and_then(Value::as_object);
+    let customer = customer.ok_or_else(|| unnamed("customer"))?;
+    let stripe_id = stripe_object::id(customer).map_err(|_| unnamed("customer"))?;
     Ok(Some(Event {
         id,
         kind: kind.to_owned(),

@@ -23,7 +23,8 @@ pub(super) struct Newcomer<'a> {
 }
 
 /// Inserts rows and links of customers that no link names and whose e-mail no living row has; returns how many those
-/// were. Where either is not so any more, nothing is made of that customer. At most a page of them.
+/// were. Where either is not so any more, nothing is made of that customer. In the order of their
+/// e-mails, and at most a page of them.
 pub(super) async fn insert(
     tx: &DatabaseTransaction,
     newcomers: &[Newcomer<'_>],

@@ -144,13 +144,15 @@ fn event(object: &Object) -> Result<Option<Event>, Unreadable> {
     if !KINDS.contains(&kind) {
         return Ok(None);
     }
-    let customer = object.get("data").and_then(|data| data.get("object"));
-    let named = customer.and_then(Value::as_object).zip(customer);
-    let (members, customer) = named.ok_or_else(|| unreadable("an event without an object"))?;
+    let customer = object
+        .get("data")
+        .and_then(|data| data.get("object"))
+        .and_then(Value::as_object)
+        .ok_or_else(|| unreadable("an event without an object"))?;
     Ok(Some(Event {
         id: id(object)?,
         kind: kind.to_owned(),
-        stripe_id: id(members)?,
+        stripe_id: self::id(customer)?,
         created: created(object)?,
         copy: copy(customer).ok(),
     }))

@@ -74,7 +74,7 @@ impl Shown {
     /// Those that were made in a part, in full, each once, some pages at a time.
     pub(super) fn made_in(&self, part: Slice) -> impl Iterator<Item = Vec<Drift>> {
         let mut ids = Seen::default();
-        self.pages.chunks(PAGES_AT_ONCE).map(move |pages| {
+        let batches = self.pages.chunks(PAGES_AT_ONCE).map(move |pages| {
             let mut customers = Vec::new();
             for page in pages {
                 let read_at = page.read_at;
@@ -85,7 +85,8 @@ impl Shown {
                 customers.extend(copies.into_iter().map(|copy| Drift { copy, read_at }));
             }
             customers
-        })
+        });
+        batches.filter(|customers| !customers.is_empty())
     }
 
     /// Forgets those that were made in a part or after it.
