@@ -1,12 +1,13 @@
 //! Opens the database, SQLite or Postgres, the one way that every process uses, and opens every
 //! write transaction.
 
+mod error;
+mod session;
+
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use sea_orm::sqlx::Connection;
-use sea_orm::sqlx::pool::PoolOptions;
-use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, Postgres};
+use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
@@ -17,6 +18,9 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::Secret;
+use session::Suspicion;
+
+pub use error::{is_unavailable, is_undone};
 
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// For a connection of the pool, and for the server to answer when one is opened.
@@ -25,10 +29,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one statement or transaction of ours, waiting for locks included: longer than the server gives a
 /// statement, so that it ends only what a dead link would leave without an answer for ever.
 pub const LONGEST: Duration = Duration::from_secs(40);
-/// For a connection that is taken from the pool or given back to say that it lives.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
-/// A connection that was idle for so long is asked before it is used.
-const LONG_IDLE: Duration = Duration::from_secs(2);
 /// What the server is to make of a client that it hears nothing from: a transaction keeps its locks until
 /// then. No transaction of ours is open while anything else is waited for.
 const SESSION: [(&str, &str); 5] = [
@@ -55,12 +55,16 @@ pub async fn connect(url: &Secret, max_connections: u32) -> Result<DatabaseConne
         .max_connections(max_connections);
     // The forms are checked here, because sea-orm's own answer repeats the URL with its password.
     let text = url.expose();
+    let suspicion = Suspicion::new();
     if is_postgres(text) && text.parse::<PgConnectOptions>().is_ok() {
         options
             .set_application_name(program())
             .statement_timeout(STATEMENT_TIMEOUT)
             .map_sqlx_postgres_opts(|postgres| postgres.options(SESSION))
-            .map_sqlx_postgres_pool_opts(leave_dead_links);
+            .map_sqlx_postgres_pool_opts({
+                let suspicion = suspicion.clone();
+                move |pool| session::check_postgres(pool, suspicion.clone())
+            });
     } else if text.starts_with("sqlite:") && text.parse::<SqliteConnectOptions>().is_ok() {
         sqlite(&mut options);
     } else {
@@ -69,28 +73,15 @@ pub async fn connect(url: &Secret, max_connections: u32) -> Result<DatabaseConne
                 .to_owned(),
         )));
     }
-    Database::connect(options).await
-}
-
-/// A link can die without a word. sqlx would wait for ever for its answer when the connection is given back,
-/// and each such connection would take its place in the pool with it.
-fn leave_dead_links(pool: PoolOptions<Postgres>) -> PoolOptions<Postgres> {
-    pool.before_acquire(|connection, metadata| {
-        Box::pin(async move {
-            if metadata.idle_for < LONG_IDLE {
-                return Ok(true);
+    let mut db = Database::connect(options).await?;
+    if db.get_database_backend() == DbBackend::Postgres {
+        db.set_metric_callback(move |statement| {
+            if statement.failed {
+                suspicion.raise();
             }
-            lives(connection).await
-        })
-    })
-    .after_release(|connection, _| Box::pin(lives(connection)))
-}
-
-async fn lives(connection: &mut PgConnection) -> Result<bool, SqlxError> {
-    match timeout(SIGN_OF_LIFE, connection.ping()).await {
-        Ok(answer) => answer.map(|()| true),
-        Err(_) => Err(no_answer()),
+        });
     }
+    Ok(db)
 }
 
 fn no_answer() -> SqlxError {
@@ -149,6 +140,7 @@ fn sqlite(options: &mut ConnectOptions) {
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true)
     });
+    options.map_sqlx_sqlite_pool_opts(session::check_sqlite);
 }
 
 /// Opens a write transaction: the one opener in the workspace.

@@ -21,11 +21,11 @@ async fn one(db: &impl ConnectionTrait, sql: &str) -> QueryResult {
     db.query_one_raw(statement).await.unwrap().unwrap()
 }
 
-async fn number(db: &impl ConnectionTrait, sql: &str) -> i64 {
+pub(crate) async fn number(db: &impl ConnectionTrait, sql: &str) -> i64 {
     one(db, sql).await.try_get_by_index(0).unwrap()
 }
 
-async fn run(db: &impl ConnectionTrait, sql: &str) {
+pub(crate) async fn run(db: &impl ConnectionTrait, sql: &str) {
     db.execute_unprepared(sql).await.unwrap();
 }
 

@@ -7,6 +7,7 @@ mod broker;
 mod database;
 mod lease;
 mod proxy;
+mod session;
 #[cfg(unix)]
 mod signal;
 mod wake;
