@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use platform::backoff;
-use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, SqlxError};
+use platform::database::{is_unavailable, is_undone};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::problem::Problem;
@@ -34,7 +34,7 @@ where
     loop {
         match timeout_at(deadline, attempt()).await {
             Ok(Ok(done)) => return Ok(done),
-            Ok(Err(error)) if is_away(&error) && Instant::now() + pause < deadline => {
+            Ok(Err(error)) if is_unavailable(&error) && Instant::now() + pause < deadline => {
                 sleep(backoff::jitter(pause)).await;
                 pause = LONGEST_PAUSE.min(pause * 2);
             }
@@ -44,15 +44,15 @@ where
     }
 }
 
-/// Does what changes something, for a bounded time. Postgres undoes one of two transactions that wait for each
-/// other; nothing of it was done, so it is done again, once.
+/// Does what changes something, for a bounded time. Where the database has refused the whole transaction (a deadlock, a
+/// serialization failure, a session that became read-only), nothing was done, and it is done again, once.
 pub(crate) async fn past_deadlocks<T, F, A>(attempt: F) -> Result<T, Problem>
 where
     F: Fn() -> A,
     A: Future<Output = Result<T, Problem>>,
 {
     match bounded(attempt()).await {
-        Err(problem) if problem.cause().is_some_and(is_deadlock) => bounded(attempt()).await,
+        Err(problem) if problem.cause().is_some_and(is_undone) => bounded(attempt()).await,
         done => done,
     }
 }
@@ -67,58 +67,11 @@ async fn bounded<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T,
     }
 }
 
-/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>: deadlock_detected.
-fn is_deadlock(error: &DbErr) -> bool {
-    match error {
-        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
-            let error = error.as_database_error();
-            error.and_then(DatabaseError::code).as_deref() == Some("40P01")
-        }
-        _ => false,
-    }
-}
-
 /// What a client is told of an error: 503 where trying again can help.
 pub(crate) fn problem(error: DbErr) -> Problem {
-    if is_away(&error) {
+    if is_unavailable(&error) {
         Problem::unavailable().because(error)
     } else {
         Problem::internal().because(error)
-    }
-}
-
-/// Whether the database, rather than the statement, is the trouble.
-pub(crate) fn is_away(error: &DbErr) -> bool {
-    match error {
-        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
-        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
-            match &**error {
-                SqlxError::Io(_)
-                | SqlxError::Tls(_)
-                | SqlxError::Protocol(_)
-                | SqlxError::PoolTimedOut
-                | SqlxError::PoolClosed
-                | SqlxError::WorkerCrashed => true,
-                SqlxError::Database(error) => is_busy(&**error),
-                _ => false,
-            }
-        }
-        _ => false,
-    }
-}
-
-/// Error codes of a server that is starting, stopping, full or a replica
-/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), of a deadlock or a timeout, and of a SQLite file
-/// that is locked (<https://www.sqlite.org/rescode.html>).
-fn is_busy(error: &dyn DatabaseError) -> bool {
-    let Some(code) = error.code() else {
-        return false;
-    };
-    // Five characters are Postgres' SQLSTATE; SQLite's extended codes are numbers with the primary one in their low byte.
-    match code.parse::<u32>() {
-        Ok(number) if code.len() < 5 => matches!(number & 0xff, 5 | 6),
-        _ => {
-            ["08", "40", "53", "57"].contains(&code.get(..2).unwrap_or_default()) || code == "25006"
-        }
     }
 }
