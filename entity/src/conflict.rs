@@ -22,6 +22,9 @@ pub struct Model {
     pub decided_at: Option<DateTimeUtc>,
     /// A person has seen it and leaves both sides as they are, until one of them changes.
     pub dismissed_at: Option<DateTimeUtc>,
+    /// The stamp of an update of ours that replaced Stripe's value before it was read. So Stripe does not hold that value
+    /// any more, and the field is not held back. None where both sides held their values when the conflict was noticed.
+    pub replaced_by: Option<String>,
 }
 
 /// Where it stands, for people.
@@ -33,6 +36,11 @@ pub enum State {
 }
 
 impl Model {
+    /// Whether each side keeps its value until a person decides.
+    pub fn is_held(&self) -> bool {
+        self.resolved_at.is_none() && self.replaced_by.is_none()
+    }
+
     pub fn state(&self) -> State {
         if self.dismissed_at.is_some() {
             State::Dismissed
@@ -45,9 +53,16 @@ impl Model {
 
     /// What a person can do, in one sentence.
     pub fn next_step(&self) -> &'static str {
+        let is_replaced = self.replaced_by.is_some();
         match (self.state(), self.winner) {
+            (State::Open, _) if is_replaced => {
+                "Stripe's value was replaced before it was read; resolve it with side stripe to restore it, or with side database."
+            }
             (State::Open, _) => {
                 "Resolve it with side database or side stripe; until then both sides keep their values."
+            }
+            (State::Dismissed, Winner::Open) if is_replaced => {
+                "Both sides hold the database's value; resolve it with side stripe if Stripe's was the right one."
             }
             (State::Dismissed, Winner::Open) => {
                 "Both sides keep their values; resolve it with one side if one of them is to go."
@@ -84,6 +99,13 @@ pub async fn find(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Model>, 
     Entity::find_by_id(id).one(db).await
 }
 
+/// Those of [`open_of`] whose fields each side holds as it is.
+pub async fn held_of(db: &impl ConnectionTrait, customer_id: Uuid) -> Result<Vec<Model>, DbErr> {
+    let mut open = open_of(db, customer_id).await?;
+    open.retain(Model::is_held);
+    Ok(open)
+}
+
 /// The conflicts of one customer that wait for a decision.
 pub async fn open_of(db: &impl ConnectionTrait, customer_id: Uuid) -> Result<Vec<Model>, DbErr> {
     Entity::find()
@@ -118,13 +140,20 @@ mod tests {
                     resolved_at: times[usize::from(winner != Winner::Open)],
                     decided_at,
                     dismissed_at,
+                    replaced_by: None,
                 };
-                let is_open = winner == Winner::Open && dismissed_at.is_none();
-                assert_eq!(conflict.state() == State::Open, is_open);
-                let text = conflict.next_step();
-                assert!(text.ends_with('.') && !text.contains(". "), "{text}");
-                let can_choose = decided_at.is_none() || winner == Winner::Open;
-                assert_eq!(text.contains("esolve it with"), can_choose, "{text}");
+                let replaced = Model {
+                    replaced_by: Some("2-1a2b3c4d-0123456789abcdef".to_owned()),
+                    ..conflict.clone()
+                };
+                for conflict in [conflict, replaced] {
+                    let is_open = winner == Winner::Open && dismissed_at.is_none();
+                    assert_eq!(conflict.state() == State::Open, is_open);
+                    let text = conflict.next_step();
+                    assert!(text.ends_with('.') && !text.contains(". "), "{text}");
+                    let can_choose = decided_at.is_none() || winner == Winner::Open;
+                    assert_eq!(text.contains("esolve it with"), can_choose, "{text}");
+                }
             }
         }
     }

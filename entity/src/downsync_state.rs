@@ -14,6 +14,8 @@ pub struct Model {
     pub account_id: Option<String>,
     /// Unix seconds: every event created before it is in the inbox.
     pub events_cursor: Option<i64>,
+    /// When a poll last found that webhooks had brought the events before it; none since one found that they had not.
+    pub webhooks_proven_at: Option<DateTimeUtc>,
     pub pass_started_at: Option<DateTimeUtc>,
     /// When the last COMPLETE pass ended.
     pub pass_completed_at: Option<DateTimeUtc>,

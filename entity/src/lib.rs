@@ -15,6 +15,7 @@ pub mod merge;
 pub mod message;
 pub mod outbox;
 pub mod parked;
+pub mod sent_log;
 pub mod stamp;
 pub mod stripe_event;
 pub mod stripe_link;

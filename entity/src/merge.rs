@@ -40,6 +40,13 @@ impl Owners {
         }
     }
 
+    /// The same with another owner of one field.
+    #[must_use]
+    pub fn with(mut self, field: Field, owner: Owner) -> Self {
+        self.set(field, owner);
+        self
+    }
+
     pub fn of(&self, field: Field) -> Owner {
         match field {
             Field::Email => self.email,

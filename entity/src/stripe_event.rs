@@ -6,12 +6,13 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 
 use crate::message::StripeCopy;
+use crate::stripe_object::Replaced;
 
 /// The events that say something about a customer itself. `customer.*` would bring its subscriptions,
 /// sources and discounts too.
 pub const KINDS: [&str; 3] = ["customer.created", "customer.updated", "customer.deleted"];
 
-/// SQLite takes 32,766 parameters in one statement, and a row has eight.
+/// SQLite takes 32,766 parameters in one statement, and a row has nine.
 const ROWS_AT_ONCE: usize = 500;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -26,6 +27,8 @@ pub struct Model {
     /// The customer as the event showed it ([`crate::message::StripeCopy`]): enough to see that it is
     /// the echo of a write of ours, and never applied.
     pub copy: Option<Json>,
+    /// What an update of ours replaced ([`crate::stripe_object::Replaced`]); none of any other event.
+    pub replaced: Option<Json>,
     pub received_at: DateTimeUtc,
     pub processed_at: Option<DateTimeUtc>,
     /// Who told of it first: a [`Source`].
@@ -65,6 +68,8 @@ pub struct Event {
     /// The customer as it was at some time, in the form of an API version that may not be ours: never to
     /// be applied. Absent where the event shows none that can be read.
     pub copy: Option<StripeCopy>,
+    /// What it replaced, if it is that of an update of ours.
+    pub replaced: Option<Replaced>,
 }
 
 /// Puts events into the inbox; those that are in it already stay as they are, and so does who told of them first.
@@ -86,6 +91,10 @@ pub async fn receive(
                 .copy
                 .as_ref()
                 .and_then(|copy| serde_json::to_value(copy).ok())),
+            replaced: Set(event
+                .replaced
+                .as_ref()
+                .and_then(|replaced| serde_json::to_value(replaced).ok())),
             received_at: Set(now),
             processed_at: Set(None),
             source: Set(source.as_str().to_owned()),

@@ -6,10 +6,11 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, DatabaseTransaction, QuerySelect};
 
-use crate::fields::Fields;
+use crate::fields::{Field, Fields};
 use crate::fingerprint;
 use crate::parked::Reason;
-use crate::stamp::Stamps;
+use crate::sent_log::SentLog;
+use crate::stamp::{Stamp, Stamps};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "stripe_link")]
@@ -31,6 +32,8 @@ pub struct Model {
     /// The stamps that Stripe was last known to hold; none before it holds a write of ours. A copy with another one
     /// shows a write that nobody has acknowledged.
     pub pushed: Option<Stamps>,
+    /// The latest updates that were sent; none before the first one.
+    pub sent_log: Option<SentLog>,
 
     /// The form body of the create or update whose outcome is not known. A create is frozen at its first
     /// attempt, because one idempotency key allows one body; an update's says which of our values Stripe
@@ -116,6 +119,12 @@ impl Model {
             self.parked(),
             self.detached_at.is_some(),
         )
+    }
+
+    /// Whether an update that was sent from this database wrote the stamp.
+    pub fn wrote(&self, field: Field, stamp: &Stamp) -> bool {
+        let log = self.sent_log.as_ref();
+        log.is_some_and(|log| log.find(field, stamp).is_some())
     }
 
     /// Whether a push holds the link at `now`. One that began longer than `expiry` ago has died.

@@ -14,8 +14,10 @@ use crate::message::StripeCopy;
 use crate::stamp::Stamps;
 
 use member::Member;
+pub use replaced::{Before, Replaced, replaced};
 
 mod member;
+mod replaced;
 
 pub type Object = Map<String, Value>;
 

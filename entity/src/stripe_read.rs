@@ -43,6 +43,8 @@ pub enum Kind {
     List,
     /// A customer, again.
     Retrieve,
+    /// A customer, before an update of it.
+    Precheck,
     /// Lists by e-mail or time, before a push.
     Lookup,
     /// Whose key it is.
@@ -51,10 +53,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Events,
         Self::List,
         Self::Retrieve,
+        Self::Precheck,
         Self::Lookup,
         Self::Account,
         Self::Other,
@@ -65,6 +68,7 @@ impl Kind {
             Self::Events => "events",
             Self::List => "list",
             Self::Retrieve => "retrieve",
+            Self::Precheck => "precheck",
             Self::Lookup => "lookup",
             Self::Account => "account",
             Self::Other => "other",

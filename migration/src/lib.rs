@@ -7,6 +7,7 @@ mod m20261123_000004_stamps;
 mod m20261123_000005_full_pass;
 mod m20261123_000006_reads;
 mod m20261123_000007_fingerprint;
+mod m20261128_000009_replaced;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000005_full_pass::Migration),
             Box::new(m20261123_000006_reads::Migration),
             Box::new(m20261123_000007_fingerprint::Migration),
+            Box::new(m20261128_000009_replaced::Migration),
         ]
     }
 }

@@ -13,6 +13,7 @@ pub mod pace;
 pub mod pass;
 pub mod publish;
 pub mod recheck;
+mod replaced;
 pub mod ring;
 pub mod scan;
 pub mod state;

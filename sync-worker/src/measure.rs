@@ -43,6 +43,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     ("downsync_applied_total", "Drifts by what became of them"),
     (
+        "replaced_edits_total",
+        "Edits in Stripe that an update replaced before they were read, kept as conflicts",
+    ),
+    (
         "poison_given_up_total",
         "Items given up because their handling ends the process",
     ),

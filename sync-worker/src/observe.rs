@@ -236,6 +236,10 @@ fn merge_usable(
     let Some(park) = unusable_email(known, theirs) else {
         return (merged, None);
     };
+    if known.row.email != base.email {
+        let owners = owners.with(Field::Email, Owner::Database);
+        return (merge(base, known.row, theirs, &owners), None);
+    }
     let mut usable = theirs.clone();
     usable.email.clone_from(&base.email);
     (merge(base, known.row, &usable, owners), Some(park))

@@ -10,6 +10,7 @@ use crate::engine::Engine;
 
 pub mod begin;
 pub mod consume;
+mod coverage;
 pub mod due;
 pub mod finish;
 pub mod missed;
@@ -34,8 +35,10 @@ pub async fn push(
     customer_id: Uuid,
 ) -> Result<Option<Pushed>, entity::write::Error> {
     let mut last = None;
+    let mut was_read = false;
     for _ in 0..ROUNDS {
-        let push = match within_bounds(begin::begin(engine, customer_id)).await? {
+        let begun = begin::begin_knowing(engine, customer_id, was_read);
+        let push = match within_bounds(begun).await? {
             Begun::Nothing(plan) => {
                 tracing::debug!(customer.id = %customer_id, ?plan, "nothing to push");
                 return Ok(last);
@@ -44,6 +47,7 @@ pub async fn push(
         };
         engine.steps.reach("push: begun").await;
         let sent = send::send(engine, &push).await?;
+        was_read = sent.shows_customer();
         engine.steps.reach("push: sent").await;
         let pushed = within_bounds(finish::finish(engine, &push, sent)).await?;
         metrics::counter!("upsync_pushes_total", "result" => pushed.as_str()).increment(1);

@@ -34,6 +34,8 @@ struct ByKind {
     list: i64,
     /// Single customers.
     retrieve: i64,
+    /// Single customers, before an update of them.
+    precheck: i64,
     /// Lists by e-mail or time before a push.
     lookup: i64,
     /// Whose key it is.
@@ -57,6 +59,7 @@ impl Reads {
                 events: of(Kind::Events),
                 list: of(Kind::List),
                 retrieve: of(Kind::Retrieve),
+                precheck: of(Kind::Precheck),
                 lookup: of(Kind::Lookup),
                 account: of(Kind::Account),
                 other: of(Kind::Other),
@@ -84,7 +87,8 @@ impl Example for ByKind {
         Self {
             events: 3_310,
             list: 18_000,
-            retrieve: 520,
+            retrieve: 460,
+            precheck: 60,
             lookup: 80,
             account: 25,
             other: 5,

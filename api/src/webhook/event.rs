@@ -28,10 +28,11 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Event>, Problem> {
         return Ok(None);
     }
     let id = stripe_object::id(&object).map_err(|_| unnamed("id"))?;
+    let data = object.get("data");
     let customer = if is_thin {
         object.get("related_object")
     } else {
-        object.get("data").and_then(|data| data.get("object"))
+        data.and_then(|data| data.get("object"))
     };
     let customer = customer.and_then(Value::as_object);
     let customer = customer.ok_or_else(|| unnamed("customer"))?;
@@ -44,6 +45,7 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Event>, Problem> {
         copy: (!is_thin)
             .then(|| stripe_object::copy(customer).ok())
             .flatten(),
+        replaced: data.and_then(stripe_object::replaced),
     }))
 }
 

@@ -28,6 +28,7 @@ async fn receive(api: &Api, id: &str, source: Source) {
         stripe_id: "cus_1".to_owned(),
         created: 5,
         copy: None,
+        replaced: None,
     };
     let at = now(api).await;
     stripe_event::receive(&api.db, &[event], source, at)

@@ -58,7 +58,8 @@ pub async fn resolve(
         (Side::Database, Winner::Open) => present.clone(),
         (Side::Database, _) => conflict.database_value.clone(),
     };
-    if conflict.winner == Winner::Open {
+    let is_held = conflict.winner == Winner::Open && conflict.replaced_by.is_none();
+    if is_held {
         // Both sides now agree on what Stripe has: if that is still so, ours is an edit, and theirs is none.
         let mut link = locked.link.clone().into_active_model();
         let mut base = locked.link.base_or_empty();
@@ -69,7 +70,7 @@ pub async fn resolve(
     fields.set(field, value.clone());
     let row = if value != present {
         take(tx, &locked.row, fields, (now, traceparent)).await?
-    } else if conflict.winner == Winner::Open {
+    } else if is_held {
         write::resend(tx, &locked.row, now, traceparent).await?
     } else {
         locked.row.clone()

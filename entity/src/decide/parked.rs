@@ -191,7 +191,7 @@ async fn take_stripes(
             let mut fields = base;
             fields.email = fields.email.or_else(|| Some(row.email.clone()));
             // What waits for a decision of its own stays.
-            for open in conflict::open_of(tx, row.id).await? {
+            for open in conflict::held_of(tx, row.id).await? {
                 if let Ok(field) = open.field.parse::<Field>() {
                     fields.set(field, row.fields().get(field).map(str::to_owned));
                 }

@@ -99,6 +99,11 @@ pub async fn poll_with_evidence(engine: &Engine) -> anyhow::Result<Poll> {
         stripe_event::receive(&tx, &fresh, Source::Poll, now).await?;
         state::store(&tx, now, |state| {
             state.events_cursor = Set(Some(newest.max(cursor)));
+            match poll.evidence {
+                Evidence::Work => state.webhooks_proven_at = Set(Some(now)),
+                Evidence::Fail => state.webhooks_proven_at = Set(None),
+                Evidence::None => {}
+            }
         })
         .await?;
         engine.steps.reach_commit("events: commit").await;

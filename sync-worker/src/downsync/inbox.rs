@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::diff::is_drift;
 use super::publish::{AT_ONCE, Drifts};
+use super::replaced;
 use crate::engine::Engine;
 use crate::outcome::{Action, Operation, action, is_missing};
 use crate::poison::Watch;
@@ -125,7 +126,14 @@ async fn work_off(
     by_customer: BTreeMap<String, Vec<stripe_event::Model>>,
 ) -> anyhow::Result<Worked> {
     let mut worked = Worked::default();
-    let Sorted { settled, open } = within_bounds(sort(engine, by_customer)).await?;
+    let Sorted {
+        replaced,
+        settled,
+        open,
+    } = within_bounds(sort(engine, by_customer)).await?;
+    for (event, customer_id) in &replaced {
+        within_bounds(replaced::record(engine, event, *customer_id)).await?;
+    }
     if !settled.is_empty() {
         worked.events += settled.len();
         let now = engine.now(&engine.db).await?;

@@ -95,6 +95,7 @@ mod tests {
             stripe_id: "cus_1".to_owned(),
             created: at,
             copy: None,
+            replaced: None,
         }
     }
 

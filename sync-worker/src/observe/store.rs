@@ -52,7 +52,7 @@ pub async fn observe(
     now: DateTime<Utc>,
 ) -> Result<Observed, write::Error> {
     let fields = row.fields();
-    let open = conflict::open_of(tx, row.id).await?;
+    let open = conflict::held_of(tx, row.id).await?;
     let known = Known {
         row: &fields,
         is_deleted: row.is_deleted(),
@@ -205,14 +205,15 @@ fn note(
 
 /// The fields of a customer that wait for a person's decision.
 pub async fn held_fields(tx: &DatabaseTransaction, customer_id: Uuid) -> Result<Vec<Field>, DbErr> {
-    let open = conflict::open_of(tx, customer_id).await?;
+    let open = conflict::held_of(tx, customer_id).await?;
     Ok(open
         .iter()
         .filter_map(|conflict| conflict.field.parse().ok())
         .collect())
 }
 
-async fn email_is_taken(
+/// Whether another living row has the e-mail.
+pub(crate) async fn email_is_taken(
     tx: &DatabaseTransaction,
     customer_id: Uuid,
     fields: &Fields,

@@ -16,7 +16,7 @@ use crate::downsync::inbox::read_again;
 use crate::engine::Engine;
 use crate::stripe::{Lane, ListPage};
 use crate::upsync::Pushed;
-use crate::upsync::begin::{Begun, Push, Request, begin};
+use crate::upsync::begin::{Begun, Push, Request, begin_knowing};
 use crate::upsync::finish::finish;
 use crate::upsync::plan::Plan;
 use crate::upsync::send::send;
@@ -164,7 +164,7 @@ async fn push(
     item: &Item,
     (id, rev): (Uuid, i64),
 ) -> Result<Option<Pushed>, write::Error> {
-    let push = match within_bounds(begin(engine, id)).await? {
+    let push = match within_bounds(begin_knowing(engine, id, true)).await? {
         Begun::Push(push) => push,
         Begun::Nothing(Plan::Nothing | Plan::Settle) if item.steps.contains(&Step::Settle) => {
             return Ok(Some(Pushed::Done));

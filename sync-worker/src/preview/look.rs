@@ -241,7 +241,7 @@ impl Seen<'_> {
             let code = link.parked_reason.as_deref().unwrap_or(reason.as_str());
             self.refuse(code, reason.next_step());
         }
-        let open = after.conflicts.iter().filter(|c| c.resolved_at.is_none());
+        let open = after.conflicts.iter().filter(|c| c.is_held());
         let held: Vec<Field> = open.filter_map(|c| c.field.parse().ok()).collect();
         let on = Side::Stripe;
         let asked = plan(

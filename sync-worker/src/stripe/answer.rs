@@ -6,7 +6,9 @@
 
 use entity::message::StripeCopy;
 use entity::stripe_event::{Event, KINDS};
-use entity::stripe_object::{Customer, Object, Outline, Unreadable, copy, created, id, unreadable};
+use entity::stripe_object::{
+    Customer, Object, Outline, Unreadable, copy, created, id, replaced, unreadable,
+};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -144,8 +146,8 @@ fn event(object: &Object) -> Result<Option<Event>, Unreadable> {
     if !KINDS.contains(&kind) {
         return Ok(None);
     }
-    let customer = object
-        .get("data")
+    let data = object.get("data");
+    let customer = data
         .and_then(|data| data.get("object"))
         .and_then(Value::as_object)
         .ok_or_else(|| unreadable("an event without an object"))?;
@@ -155,6 +157,7 @@ fn event(object: &Object) -> Result<Option<Event>, Unreadable> {
         stripe_id: self::id(customer)?,
         created: created(object)?,
         copy: copy(customer).ok(),
+        replaced: data.and_then(replaced),
     }))
 }
 

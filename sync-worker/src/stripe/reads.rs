@@ -64,7 +64,8 @@ pub(super) fn kind(operation: &str, lane: Lane) -> Kind {
         ("events", _) => Kind::Events,
         ("list", Lane::Downsync) => Kind::List,
         ("list", Lane::Upsync) => Kind::Lookup,
-        ("retrieve", _) => Kind::Retrieve,
+        ("retrieve", Lane::Downsync) => Kind::Retrieve,
+        ("retrieve", Lane::Upsync) => Kind::Precheck,
         ("account", _) => Kind::Account,
         _ => Kind::Other,
     }

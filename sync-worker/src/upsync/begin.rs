@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use entity::fields::{Field, Fields};
 use entity::parked::Reason;
+use entity::sent_log::{SentLog, SentUpdate};
 use entity::stamp::Stamps;
 use entity::stripe_link::Parked;
 use entity::timeline::{self, Detail, Step};
@@ -12,9 +13,11 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
 use uuid::Uuid;
 
-use super::plan::{Plan, is_late, key_is_alive, plan, was_just_looked_at};
+use super::coverage::is_covered;
+use super::plan::{Plan, key_is_alive, plan};
 use super::pushed::count_saved;
 use crate::engine::{Engine, PUSH_EXPIRY};
+use crate::frozen::Frozen;
 use crate::observe::is_parked_by_copy;
 use crate::observe::store::held_fields;
 use crate::poison::MOST;
@@ -54,7 +57,7 @@ pub enum Request {
         sent: Vec<Field>,
         body: String,
         key: String,
-        /// The base, if it may be out of date: then Stripe is looked at before it is written to.
+        /// The base, if edits in Stripe may not have been read: then the customer is read first.
         look_first: Option<Fields>,
     },
     Delete {
@@ -76,6 +79,15 @@ pub enum Begun {
 
 /// Begins a push of the customer as it is now, if it asks for one.
 pub async fn begin(engine: &Engine, customer_id: Uuid) -> Result<Begun, DbErr> {
+    begin_knowing(engine, customer_id, false).await
+}
+
+/// The same. `was_read`: the caller has just read the customer in Stripe, and what that showed is stored.
+pub async fn begin_knowing(
+    engine: &Engine,
+    customer_id: Uuid,
+    was_read: bool,
+) -> Result<Begun, DbErr> {
     let tx = engine.begin().await?;
     let now = engine.now(&tx).await?;
     let Some(link) = lock_link(&tx, customer_id, now).await? else {
@@ -109,7 +121,7 @@ pub async fn begin(engine: &Engine, customer_id: Uuid) -> Result<Begun, DbErr> {
             Begun::Nothing(plan)
         }
         Plan::Create | Plan::Update(_) | Plan::Delete | Plan::Detach => {
-            let push = record(&tx, &row, &link, plan, now).await?;
+            let push = record(&tx, (&row, &link), plan, was_read, now).await?;
             Begun::Push(Box::new(push))
         }
     };
@@ -175,9 +187,9 @@ fn give_up(
 
 async fn record(
     tx: &DatabaseTransaction,
-    row: &customer::Model,
-    link: &stripe_link::Model,
+    (row, link): (&customer::Model, &stripe_link::Model),
     plan: Plan,
+    was_read: bool,
     now: DateTime<Utc>,
 ) -> Result<Push, DbErr> {
     let is_retry = key_is_alive(link, now);
@@ -186,9 +198,10 @@ async fn record(
         _ => Uuid::new_v4(),
     };
     let token = Uuid::new_v4();
-    let look_first = is_late(row, link, now).then(|| link.base_or_empty());
-    let mut request = request(row, link, plan, (key, is_retry), look_first);
-    look_if_in_doubt(&mut request, link, is_retry, now);
+    let mut request = request(row, link, plan, (key, is_retry));
+    if !was_read {
+        look_if_unread(tx, &mut request, (link, is_retry), now).await?;
+    }
     let mut begun = link.clone().into_active_model();
     begun.push_rev = Set(Some(row.rev));
     begun.push_token = Set(Some(token));
@@ -205,6 +218,9 @@ async fn record(
     if let Request::Create { body, .. } | Request::Update { body, .. } = &request {
         begun.request_body = Set(Some(body.clone()));
         begun.doubt_since = Set(link.doubt_since.or(Some(now)));
+    }
+    if let Some(log) = logged(&request, link) {
+        begun.sent_log = Set(Some(log));
     }
     // Not only now: the attempt that took the new key may have died before it looked.
     let is_of_key = is_retry && link.doubt_since >= link.request_started_at;
@@ -239,23 +255,48 @@ async fn record(
     })
 }
 
-/// An earlier update may have been executed, and edited by a person since. The same one again, under its key,
-/// has no second effect; any other would take that edit back unseen.
-fn look_if_in_doubt(
+/// Has the customer read before an update replaces an edit that nobody has read. A request in doubt is always reason
+/// enough, unless the same one is sent again under its key: that has no second effect.
+async fn look_if_unread(
+    tx: &DatabaseTransaction,
     request: &mut Request,
-    link: &stripe_link::Model,
-    is_retry: bool,
+    (link, is_retry): (&stripe_link::Model, bool),
     now: DateTime<Utc>,
-) {
-    if let Request::Update {
-        body, look_first, ..
+) -> Result<(), DbErr> {
+    let Request::Update {
+        stripe_id,
+        sent,
+        body,
+        look_first,
+        ..
     } = request
-        && let Some(sent) = &link.request_body
-        && !(is_retry && sent == body)
-        && !was_just_looked_at(link, now)
-    {
+    else {
+        return Ok(());
+    };
+    if sent.is_empty() {
+        return Ok(());
+    }
+    let in_doubt = link.request_body.as_ref();
+    let is_other_in_doubt = in_doubt.is_some_and(|known| !(is_retry && known == body));
+    if is_other_in_doubt || !is_covered(tx, stripe_id, now).await? {
         *look_first = Some(link.base_or_empty());
     }
+    Ok(())
+}
+
+/// The log of updates with this one, recorded before it is sent.
+fn logged(request: &Request, link: &stripe_link::Model) -> Option<SentLog> {
+    let Request::Update { body, sent, .. } = request else {
+        return None;
+    };
+    if sent.is_empty() {
+        return None;
+    }
+    let stamps = Frozen::read(body).stamps;
+    let update = SentUpdate::new(stamps, &link.base_or_empty(), link.pushed.as_ref());
+    let mut log = link.sent_log.clone().unwrap_or_default();
+    log.record(update);
+    Some(log)
 }
 
 /// Spells the request. An idempotency key stands for one body: a create keeps the body of its first
@@ -266,7 +307,6 @@ fn request(
     link: &stripe_link::Model,
     plan: Plan,
     (key, is_retry): (Uuid, bool),
-    look_first: Option<Fields>,
 ) -> Request {
     let stripe_id = link.stripe_id.clone().unwrap_or_default();
     let fields = row.fields();
@@ -288,7 +328,7 @@ fn request(
                 body: stripe::update_body(&changes, row.id, &stamps),
                 key: update_key(key, row.rev, &sent),
                 sent,
-                look_first,
+                look_first: None,
             }
         }
         _ => {

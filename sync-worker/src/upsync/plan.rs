@@ -14,10 +14,6 @@ use crate::policy::OnDelete;
 /// Stripe forgets an idempotency key after 24 hours; from an hour earlier on it protects nothing.
 const KEY_LIFE: chrono::Duration = chrono::Duration::hours(23);
 
-/// An edit is pushed within a second. If it has waited for longer than this, somebody may have edited the
-/// customer in Stripe since, and nobody has seen it yet.
-const LATE: chrono::Duration = chrono::Duration::seconds(10);
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// Nothing newer than what is settled.
@@ -100,19 +96,6 @@ pub fn is_blocked(link: &stripe_link::Model, rev: i64) -> bool {
     link.is_parked_at(rev) && !is_parked_by_copy(link)
 }
 
-/// Whether the base may be out of date: the push was held up, and the customer was not seen since.
-pub fn is_late(row: &customer::Model, link: &stripe_link::Model, now: DateTime<Utc>) -> bool {
-    let seen_at = link.acked_at.max(link.observed_at);
-    now - seen_at.map_or(row.updated_at, |at| at.max(row.updated_at)) > LATE
-}
-
-/// Whether the look that a doubt calls for was taken a moment ago: it gives up the key, and the next attempt
-/// sends. Otherwise a copy that differs for good, such as in a field that waits for a person, would be looked
-/// at for ever.
-pub fn was_just_looked_at(link: &stripe_link::Model, now: DateTime<Utc>) -> bool {
-    link.request_key.is_none() && link.observed_at.is_some_and(|at| now - at < LATE)
-}
-
 /// Whether the key that the link remembers still stands for the same request in Stripe.
 pub fn key_is_alive(link: &stripe_link::Model, now: DateTime<Utc>) -> bool {
     link.request_key.is_some()
@@ -157,6 +140,7 @@ mod tests {
             base: None,
             synced_rev,
             pushed: (synced_rev > 0).then(Stamps::default),
+            sent_log: None,
             request_body: None,
             request_key: None,
             request_started_at: None,
@@ -273,17 +257,6 @@ mod tests {
         );
         parked.parked_reason = Some("deleted_in_stripe".into());
         assert_eq!(decide(&row(2, "b"), &parked), Plan::Parked);
-    }
-
-    #[test]
-    fn a_push_is_late_when_neither_the_edit_nor_a_look_is_fresh() {
-        let (edited, mut link) = (row(2, "b"), linked(1, Fields::default()));
-        assert!(!is_late(&edited, &link, at(0) + LATE));
-        assert!(is_late(&edited, &link, at(1) + LATE));
-        link.observed_at = Some(at(1));
-        assert!(!is_late(&edited, &link, at(1) + LATE));
-        link.acked_at = Some(at(2));
-        assert!(is_late(&edited, &link, at(3) + LATE));
     }
 
     #[test]

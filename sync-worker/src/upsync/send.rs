@@ -62,6 +62,16 @@ impl Sent {
         }
     }
 
+    /// Whether it showed the customer as it is in Stripe.
+    pub(super) fn shows_customer(&self) -> bool {
+        match self {
+            Self::Outdated { .. } => true,
+            Self::Acked(Acked::Created(reply) | Acked::Updated(reply)) => !reply.replayed,
+            Self::Acked(Acked::Adopted { .. }) => true,
+            _ => false,
+        }
+    }
+
     /// How it failed, in a code: Stripe's own, or the status, or what became of the request.
     pub(super) fn failure(&self) -> Option<String> {
         let Self::Failed(_, failure) = self else {

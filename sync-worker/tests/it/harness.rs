@@ -29,6 +29,9 @@ use sync_worker::downsync::{consume, recheck};
 use sync_worker::engine::Engine;
 use sync_worker::policy::Policy;
 use sync_worker::stripe::{Options, Stripe};
+use sync_worker::upsync::begin::{Begun, begin_knowing};
+use sync_worker::upsync::finish::finish;
+use sync_worker::upsync::send::send;
 use sync_worker::upsync::{self, Pushed, due, missed};
 use sync_worker::{Gauge, LaneState};
 use tokio::sync::Mutex;
@@ -158,6 +161,17 @@ impl World {
     pub(crate) async fn push(&self, id: Uuid) -> Option<Pushed> {
         self.tick();
         upsync::push(&self.engine, id).await.unwrap()
+    }
+
+    /// The request of a push that has just read the customer: what happens in Stripe now was not read.
+    pub(crate) async fn push_after_read(&self, id: Uuid, meanwhile: impl FnOnce(&Self)) -> Pushed {
+        self.tick();
+        let Begun::Push(push) = begin_knowing(&self.engine, id, true).await.unwrap() else {
+            panic!("the push begins");
+        };
+        meanwhile(self);
+        let sent = send(&self.engine, &push).await.unwrap();
+        finish(&self.engine, &push, sent).await.unwrap()
     }
 
     /// Pushes that are due by now; how many were looked at.

@@ -50,6 +50,7 @@ async fn late_event(world: &World, stripe_id: &str, kind: &str) {
         stripe_id: Set(stripe_id.to_owned()),
         created: Set(1_800_000_000),
         copy: Set(None),
+        replaced: Set(None),
         received_at: Set(world.now().await),
         processed_at: Set(None),
         source: Set("webhook".to_owned()),

@@ -8,4 +8,5 @@ mod doubt;
 mod lane;
 mod refusal;
 mod twin;
+mod unread;
 mod update;

@@ -300,7 +300,7 @@ fn a_condition_that_was_not_kept_undoes_what_nobody_had_seen() {
 }
 
 #[test]
-fn an_edit_in_stripe_may_give_way_to_ours_if_that_is_written_down_or_was_on_its_way() {
+fn edit_in_stripe_gives_way_to_ours_only_with_a_conflict() {
     let mut noted = edited();
     hold(&mut noted, 4, "n2");
     noted.conflicts.push(Conflict {
@@ -310,10 +310,11 @@ fn an_edit_in_stripe_may_give_way_to_ours_if_that_is_written_down_or_was_on_its_
     });
     is_silent(&noted);
 
-    let mut waiting = edited();
-    waiting.events.remove(1);
-    hold(&mut waiting, 4, "n2");
-    is_silent(&waiting);
+    // Ours was on its way still, and replaced the edit unread.
+    let mut unread = edited();
+    unread.events.remove(1);
+    hold(&mut unread, 4, "n2");
+    finds(&unread, "undone");
 }
 
 #[test]

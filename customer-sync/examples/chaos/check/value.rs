@@ -207,24 +207,15 @@ fn went_with_the_customer(case: &Case<'_>, edit: &Op) -> bool {
     deletes.any(|op| op.is_acked() && op.stripe_id == edit.stripe_id && op.start > edit.end)
 }
 
-/// A person's later edit gave way to the database's value: both had changed the field, which is written
-/// down; or ours was on its way still, and reached Stripe first after that edit.
+/// A person's later edit gave way to the database's value: both had changed the field, which is written down; or the
+/// edit never did anything in Stripe.
 fn overruled(case: &Case<'_>, field: Field, (theirs, ours): (Option<&str>, Option<&str>)) -> bool {
-    let noted = case
+    let is_noted = case
         .conflicts
         .iter()
         .any(|(name, value)| *name == field.as_str() && *value == theirs);
-    let shows = |value| {
-        let mut events = case.events.iter();
-        events.position(|event| event.copy.fields.get(field) == value)
-    };
-    let was_waiting = match (shows(theirs), shows(ours)) {
-        (Some(edit), Some(push)) => push > edit,
-        // It never got to Stripe, or the edit never did anything.
-        (None, _) => true,
-        (Some(_), None) => false,
-    };
-    noted || was_waiting
+    let mut events = case.events.iter();
+    is_noted || theirs == ours || !events.any(|event| event.copy.fields.get(field) == theirs)
 }
 
 /// Whether Stripe took a value after another one.

@@ -165,7 +165,7 @@ impl Model {
         Ok(())
     }
 
-    /// The last edit of each side holds, or stands in a conflict, or a newer one does.
+    /// The last edit of each side holds, or stands in a conflict, or was replaced by somebody who had it.
     fn no_edit_went_silently(
         &self,
         row: &customer::Model,
@@ -196,19 +196,20 @@ impl Model {
                 .cloned()
         };
         let (ours_last, theirs_last) = (last(ours), last(theirs));
-        let is_lost = |edit: &Option<Edit>, other: &Option<Edit>| {
+        // An edit of the other side replaces it rightly only if that side had it.
+        let was_replaced = |edit: &Edit, others: Option<&Vec<Edit>>| {
+            let mut others = others.into_iter().flatten();
+            others.any(|other| other.moment > edit.moment && other.replaced == edit.value)
+        };
+        let is_lost = |edit: &Option<Edit>, others: Option<&Vec<Edit>>| {
             edit.as_ref()
                 .filter(|edit| !edit.is_excused)
-                .is_some_and(|edit| {
-                    let is_newer = |other: &Edit| other.moment > edit.moment && is_kept(other);
-                    !is_kept(edit) && !other.as_ref().is_some_and(is_newer)
-                })
+                .is_some_and(|edit| !is_kept(edit) && !was_replaced(edit, others))
         };
         let all = ours.into_iter().chain(theirs).flatten();
         let is_somebodys =
             value.is_none() || all.clone().any(|edit| edit.value.as_deref() == value);
-        if is_somebodys && !is_lost(&ours_last, &theirs_last) && !is_lost(&theirs_last, &ours_last)
-        {
+        if is_somebodys && !is_lost(&ours_last, theirs) && !is_lost(&theirs_last, ours) {
             return Ok(());
         }
         Err(format!(

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use entity::fields::{Field, Fields};
-use entity::{customer, stripe_link};
+use entity::stripe_link;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -14,18 +14,24 @@ use super::Model;
 pub(super) struct Edit {
     pub(super) moment: usize,
     pub(super) value: Option<String>,
-    /// It need not hold. Either a request of ours replaced it in Stripe before anybody here could know of it,
-    /// because Stripe can't be asked to write only if nobody else has. Or it took the field back to what both
-    /// sides had agreed on, or had not, before they met: that is no change, and the other side's is taken.
+    /// What that side held before.
+    pub(super) replaced: Option<String>,
+    /// It need not hold: it took the field back to what both sides had agreed on, or had not, before they met. That is no
+    /// change, and the other side's is taken.
     pub(super) is_excused: bool,
 }
 
 impl Edit {
-    /// `agreed` is what both sides last agreed on, if they have met.
-    pub(super) fn new(moment: usize, value: Option<&str>, agreed: Option<Option<&str>>) -> Self {
+    /// From one value to another. `agreed` is what both sides last agreed on, if they have met.
+    pub(super) fn new(
+        moment: usize,
+        (replaced, value): (Option<&str>, Option<&str>),
+        agreed: Option<Option<&str>>,
+    ) -> Self {
         Self {
             moment,
             value: value.map(str::to_owned),
+            replaced: replaced.map(str::to_owned),
             is_excused: value == agreed.unwrap_or_default(),
         }
     }
@@ -45,7 +51,6 @@ pub(super) struct Ledger {
     pub(super) cuts: usize,
     pub(super) faults: usize,
     pub(super) late: usize,
-    pub(super) excused: usize,
     pub(super) writes: usize,
     pub(super) reads: usize,
     /// Pushes and applied drifts that began, and looks at everybody.
@@ -72,29 +77,29 @@ impl Ledger {
     ) {
         let stripe_id = customer["id"].as_str().unwrap();
         let (before, after) = (self.shown.get(stripe_id).cloned(), field_values(customer));
-        for field in before.unwrap_or_default().differing(&after) {
+        let before = before.unwrap_or_default();
+        for field in before.differing(&after) {
             let agreed = link
                 .and_then(|link| link.base.as_ref())
                 .map(|base| base.get(field));
-            self.edited_there(
-                stripe_id,
-                field,
-                Edit::new(moment, after.get(field), agreed),
-            );
+            let values = (before.get(field), after.get(field));
+            self.edited_there(stripe_id, field, Edit::new(moment, values, agreed));
         }
         self.shown.insert(stripe_id.to_owned(), after);
+    }
+
+    /// Notes what a request of ours made of it.
+    pub(super) fn shown_by_request(&mut self, customer: &Value) {
+        let stripe_id = customer["id"].as_str().unwrap().to_owned();
+        self.shown.insert(stripe_id, field_values(customer));
     }
 }
 
 impl Model {
     /// Looks at the requests that were made since the last time.
-    pub(super) async fn notice(&mut self, looked: Option<usize>) {
-        let requests = self
-            .world
-            .sandbox
-            .sandbox
-            .requests_since(self.ledger.last_request);
-        for request in requests {
+    pub(super) fn notice(&mut self) {
+        let sandbox = &self.world.sandbox.sandbox;
+        for request in sandbox.requests_since(self.ledger.last_request) {
             self.ledger.last_request = request.seq;
             if request.method == "GET" {
                 self.ledger.reads += 1;
@@ -105,46 +110,11 @@ impl Model {
                 .path
                 .strip_prefix("/v1/customers/")
                 .map(str::to_owned);
-            if let Some(stripe_id) = named.or(request.customer) {
-                self.compare(&stripe_id, looked).await;
-            }
-        }
-    }
-
-    /// What people had given a customer and our request replaced.
-    pub(super) async fn compare(&mut self, stripe_id: &str, looked: Option<usize>) {
-        let Some(customer) = self.world.sandbox.sandbox.customer(stripe_id) else {
-            return;
-        };
-        let after = field_values(&customer);
-        let before = self
-            .ledger
-            .shown
-            .insert(stripe_id.to_owned(), after.clone());
-        let Some(before) = before.filter(|_| customer["deleted"] != true) else {
-            return;
-        };
-        let link = self.link_of(stripe_id).await;
-        let row = self.row_of(stripe_id).await;
-        for field in before.differing(&after) {
-            let is_ours_too = is_changed_here(&self.ledger, row.as_ref(), link.as_ref(), field);
-            let replaced = before.get(field).map(str::to_owned);
-            let is_known = row
-                .as_ref()
-                .is_some_and(|row| row.fields().get(field) == replaced.as_deref());
-            let edits = self
-                .ledger
-                .theirs
-                .entry((stripe_id.to_owned(), field))
-                .or_default();
-            if let Some(last) = edits.last_mut()
-                && last.value == replaced
-                && !is_known
-                && is_ours_too
-                && looked.is_none_or(|looked| looked < last.moment)
+            if let Some(customer) = named
+                .or(request.customer)
+                .and_then(|stripe_id| sandbox.customer(&stripe_id))
             {
-                last.is_excused = true;
-                self.ledger.excused += 1;
+                self.ledger.shown_by_request(&customer);
             }
         }
     }
@@ -154,27 +124,6 @@ impl Model {
             .await
             .unwrap()
     }
-
-    async fn row_of(&self, stripe_id: &str) -> Option<customer::Model> {
-        let link = self.link_of(stripe_id).await?;
-        customer::find(&self.world.db, link.customer_id)
-            .await
-            .unwrap()
-    }
-}
-
-/// Whether anybody here has changed the field: only then may a request of ours replace what is in Stripe.
-fn is_changed_here(
-    ledger: &Ledger,
-    row: Option<&customer::Model>,
-    link: Option<&stripe_link::Model>,
-    field: Field,
-) -> bool {
-    let (Some(row), Some(link)) = (row, link) else {
-        return true;
-    };
-    let differs = row.fields().get(field) != link.base_or_empty().get(field);
-    differs || ledger.ours.contains_key(&(row.id, field))
 }
 
 /// The kept fields of a customer as Stripe shows it.

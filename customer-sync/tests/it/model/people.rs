@@ -61,7 +61,7 @@ impl Model {
         self.note(format!("{called} created: {email} {name}"));
         self.ledger.edits += 1;
         for (field, value) in [(Field::Email, email.to_owned()), (Field::Name, name)] {
-            let edit = Edit::new(self.moment, Some(value.as_str()), None);
+            let edit = Edit::new(self.moment, (None, Some(value.as_str())), None);
             self.ledger.edited_here(row.id, field, edit);
         }
     }
@@ -79,7 +79,8 @@ impl Model {
         let Some(_) = self.call(Method::PATCH, &path, patch).await else {
             return;
         };
-        if row.fields().get(field) == value.as_deref() {
+        let known = row.fields();
+        if known.get(field) == value.as_deref() {
             return;
         }
         let called = self.called(row.id);
@@ -90,7 +91,8 @@ impl Model {
             .as_ref()
             .and_then(|link| link.base.as_ref())
             .map(|base| base.get(field));
-        let edit = Edit::new(self.moment, value.as_deref(), agreed);
+        let values = (known.get(field), value.as_deref());
+        let edit = Edit::new(self.moment, values, agreed);
         self.ledger.edited_here(row.id, field, edit);
     }
 

@@ -17,6 +17,9 @@ impl Model {
         let named = [("email", "nobody@x.io")];
         let nobody = self.world.sandbox.sandbox.create_as_human(&named).unwrap();
         self.ledger.shown_by_person(&nobody, 0, None);
+        // From here on the events report every change.
+        self.poll(0);
+        self.finish_all().await;
         for _ in 0..DECISIONS {
             self.moment += 1;
             self.world.later(Duration::from_millis(1));

@@ -34,9 +34,8 @@ pub(super) struct Activity {
     future: Pin<Box<dyn Future<Output = Done>>>,
     /// None before it has begun.
     pub(super) place: Option<Place>,
-    /// When the push of it began, and when that looked at Stripe.
+    /// When the push of it began.
     pub(super) begun_at: DateTime<Utc>,
-    pub(super) looked: Option<usize>,
     message: Option<InHand>,
 }
 
@@ -104,7 +103,6 @@ impl Model {
             future: Box::pin(future),
             place: None,
             begun_at: self.world.now(),
-            looked: None,
             message: None,
         });
     }
@@ -196,6 +194,14 @@ impl Model {
                 return said(pass::run_once(&engine, &mut drifts, &stop).await);
             }
             said(Ok::<_, ()>((polled, worked)))
+        });
+    }
+
+    /// The first poll of an installation, which sets the cursor.
+    pub(super) fn poll(&mut self, worker: usize) {
+        let engine = self.engine(worker);
+        self.begin(Process::Worker(worker), "events".to_owned(), async move {
+            said(events::poll(&engine).await)
         });
     }
 
@@ -312,23 +318,17 @@ impl Model {
                 activity.place = Some(place);
                 if place.name == "push: begun" {
                     activity.begun_at = world.now();
-                    activity.looked = None;
-                }
-                if place.name == "send: looked" {
-                    activity.looked = Some(self.moment);
                 }
                 let what = format!("  {} at {}", activity.name, place.name);
-                let looked = activity.looked;
                 self.note(what);
                 if !place.in_transaction {
-                    self.notice(looked).await;
+                    self.notice();
                 }
                 Some(place)
             }
             Err(done) => {
                 self.world.gate.close();
-                let looked = self.activities[at].looked;
-                self.notice(looked).await;
+                self.notice();
                 self.ended(at, done);
                 None
             }

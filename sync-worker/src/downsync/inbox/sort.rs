@@ -8,6 +8,7 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use crate::downsync::diff::is_drift;
+use crate::downsync::replaced::replaced_edits;
 use crate::engine::Engine;
 
 /// A customer that has to be read again, and its events.
@@ -19,6 +20,8 @@ pub(super) struct Open {
 
 /// The ids of the events that tell nothing new, and the customers of the others.
 pub(super) struct Sorted {
+    /// Those of updates of ours that replaced an edit unread, and the row.
+    pub(super) replaced: Vec<(stripe_event::Model, Uuid)>,
     pub(super) settled: Vec<String>,
     pub(super) open: Vec<Open>,
 }
@@ -38,8 +41,20 @@ pub(super) async fn sort(
         .collect();
     let mut settled = Vec::new();
     let mut open = Vec::new();
+    let mut replaced = Vec::new();
     for (stripe_id, events) in by_customer {
         let link = links.remove(&stripe_id);
+        if let Some(link) = &link {
+            let events = events.iter().filter(|event| event.replaced.is_some());
+            let has_edits = |event: &&stripe_event::Model| {
+                !replaced_edits(event, link, &engine.policy.owners).is_empty()
+            };
+            replaced.extend(
+                events
+                    .filter(has_edits)
+                    .map(|one| (one.clone(), link.customer_id)),
+            );
+        }
         if link
             .as_ref()
             .is_some_and(|link| all_are_echoes(&events, link))
@@ -61,7 +76,11 @@ pub(super) async fn sort(
     });
     let gone: Vec<Open> = gone;
     settled.extend(gone.into_iter().flat_map(|open| ids(open.events)));
-    Ok(Sorted { settled, open })
+    Ok(Sorted {
+        replaced,
+        settled,
+        open,
+    })
 }
 
 /// Of these the customers of which both sides know that they were deleted: nothing revives a tombstone.

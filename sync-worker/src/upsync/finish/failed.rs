@@ -105,7 +105,9 @@ pub(super) async fn record(
 fn go_back(ended: &mut stripe_link::ActiveModel, push: &Push) {
     if push.in_doubt.is_none() {
         ended.end_request();
-    } else if let Request::Update { .. } = push.request {
+    } else if let Request::Update { body, .. } = &push.request
+        && push.in_doubt.as_ref() != Some(body)
+    {
         ended.request_body = Set(push.in_doubt.clone());
         ended.give_up_key();
     }

@@ -29,6 +29,7 @@ pub(super) async fn deliver(
         stripe_id: stripe_id.to_owned(),
         created: 1,
         copy,
+        replaced: None,
     };
     let now = world.now().await;
     let fresh = stripe_event::receive(&world.engine.db, &[event], Source::Webhook, now).await;

@@ -180,42 +180,51 @@ async fn a_delete_whose_answer_was_lost_is_done_by_the_next_attempt() {
 /// A2, A3: the edit is kept and shown, and no second customer is made of it.
 #[tokio::test]
 async fn an_edit_of_a_customer_that_stripe_deleted_is_parked_and_never_created_again() {
-    let world = World::new().await;
-    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
-    let stripe_id = world.stripe_id(row.id).await;
-    world.stripe_deletes(&stripe_id);
-    world.update(row.id, &[("name", "B")]).await;
-    assert_eq!(world.push(row.id).await, Some(Pushed::Parked));
-    world.settle().await;
-    world.pass().await;
-    world.later(RETRY);
-    world.missed().await;
-    assert_eq!(world.calls(), [format!("POST /v1/customers/{stripe_id}")]);
-    assert_eq!(world.in_stripe_count(), 0);
-    let kept = world.row(row.id).await;
-    assert_eq!((kept.name.as_deref(), kept.deleted_at), (Some("B"), None));
-    assert_eq!(
-        world.parked(row.id).await.as_deref(),
-        Some("deleted_in_stripe")
-    );
+    for is_read_first in [true, false] {
+        let world = World::new().await;
+        let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+        let stripe_id = world.stripe_id(row.id).await;
+        world.update(row.id, &[("name", "B")]).await;
+        let delete = |world: &World| world.stripe_deletes(&stripe_id);
+        let pushed = if is_read_first {
+            delete(&world);
+            world.push(row.id).await
+        } else {
+            // Deleted after the read: Stripe answers the update with 404.
+            Some(world.push_after_read(row.id, delete).await)
+        };
+        assert_eq!(pushed, Some(Pushed::Parked));
+        world.settle().await;
+        world.pass().await;
+        world.later(RETRY);
+        world.missed().await;
+        assert_eq!(world.calls().len(), usize::from(!is_read_first));
+        assert_eq!(world.in_stripe_count(), 0);
+        let kept = world.row(row.id).await;
+        assert_eq!((kept.name.as_deref(), kept.deleted_at), (Some("B"), None));
+        assert_eq!(
+            world.parked(row.id).await.as_deref(),
+            Some("deleted_in_stripe")
+        );
 
-    // No pass asks Stripe about it again.
-    world.forget_requests();
-    world.pass().await;
-    assert_eq!(world.reads().len(), 2);
-    // A further edit changes nothing about that.
-    world.update(row.id, &[("name", "C")]).await;
-    world.push(row.id).await;
-    assert_eq!(world.in_stripe_count(), 0);
-    assert_eq!(
-        world.parked(row.id).await.as_deref(),
-        Some("deleted_in_stripe")
-    );
+        // No pass asks Stripe about it again.
+        world.forget_requests();
+        world.pass().await;
+        assert_eq!(world.reads().len(), 2);
+        // A further edit changes nothing about that.
+        world.update(row.id, &[("name", "C")]).await;
+        world.push(row.id).await;
+        assert_eq!(world.in_stripe_count(), 0);
+        assert_eq!(
+            world.parked(row.id).await.as_deref(),
+            Some("deleted_in_stripe")
+        );
 
-    // Deleting it here, too, is how a person agrees.
-    world.delete(row.id).await;
-    world.push(row.id).await;
-    world.assert_gone(row.id).await;
+        // Deleting it here, too, is how a person agrees.
+        world.delete(row.id).await;
+        world.push(row.id).await;
+        world.assert_gone(row.id).await;
+    }
 }
 
 /// A3, seen by the events before the push.

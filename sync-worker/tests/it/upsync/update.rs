@@ -15,9 +15,9 @@ async fn an_update_sends_what_differs_and_an_edit_of_another_field_comes_home_wi
         .synced(&[("email", "a@x.io"), ("name", "A"), ("phone", "1")])
         .await;
     let stripe_id = world.stripe_id(row.id).await;
-    world.stripe_edits(&stripe_id, &[("phone", "2")]);
     world.update(row.id, &[("name", "B")]).await;
-    assert_eq!(world.push(row.id).await, Some(Pushed::Done));
+    let edit = |world: &World| world.stripe_edits(&stripe_id, &[("phone", "2")]);
+    assert_eq!(world.push_after_read(row.id, edit).await, Pushed::Done);
     assert_eq!(world.calls(), [format!("POST /v1/customers/{stripe_id}")]);
     let row = world.row(row.id).await;
     assert_eq!(
