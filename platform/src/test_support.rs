@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::config::Secret;
 use crate::database;
 
+mod backup;
 mod rabbitmq;
 
 pub use rabbitmq::{RabbitMq, rabbitmq_url};

@@ -159,19 +159,14 @@ fn judge_deleted(known: Known<'_>, on_delete: OnDelete) -> Verdict {
     }
 }
 
-/// The base of a customer that names our row, when the link to it was not known: what our last writes
-/// to it sent, as far as that can still be told. The rest was never agreed on, so it is united.
+/// The base of a customer that names our row, when the link to it was not known: what the request in doubt sent to it.
+/// The rest was never agreed on in this database, so it is united.
 pub(crate) fn base_of_ours(in_doubt: &Frozen, copy: &StripeCopy) -> Fields {
     let mut base = Fields::default();
     for (field, stamp) in copy.stamps.iter() {
-        let sent = if in_doubt.stamps.get(field) == Some(stamp) {
-            &in_doubt.fields
-        } else if stamp.fits(field, &copy.fields) {
-            &copy.fields
-        } else {
-            continue;
-        };
-        base.set(field, sent.get(field).map(str::to_owned));
+        if in_doubt.stamps.get(field) == Some(stamp) {
+            base.set(field, in_doubt.fields.get(field).map(str::to_owned));
+        }
     }
     base
 }
@@ -191,8 +186,9 @@ struct OwnWrites {
 /// becomes the base, and so ours is pushed again. A person's edit on top of it no longer fits the digest; and one who
 /// goes back to what a field once was leaves the stamp that is known.
 ///
-/// A stamp above the row's rev is of a database that was since restored from a backup: what it says has
-/// been lost here, and comes home like an edit.
+/// A stamp that this database has not recorded is of one that was since restored from a backup, whatever revs were
+/// handed out again: its value has been lost here, and is an edit. One of a rev before the known one is ours in any
+/// case: Stripe has gone back to it.
 fn own_writes(known: Known<'_>, copy: &StripeCopy) -> OwnWrites {
     let link = known.link;
     let mut own = OwnWrites {
@@ -207,7 +203,9 @@ fn own_writes(known: Known<'_>, copy: &StripeCopy) -> OwnWrites {
     let in_doubt = Frozen::of(link).unwrap_or_default();
     let held = |field: Field| link.pushed.as_ref().and_then(|pushed| pushed.get(field));
     for (field, stamp) in copy.stamps.iter() {
-        let is_unacknowledged = held(field) != Some(stamp) && stamp.rev <= known.rev;
+        let is_before = held(field).is_some_and(|known| stamp.rev < known.rev);
+        let is_unacknowledged =
+            held(field) != Some(stamp) && (is_before || link.wrote(field, stamp));
         let sent = if in_doubt.stamps.get(field) == Some(stamp) {
             own.ends_doubt = true;
             &in_doubt.fields
@@ -222,7 +220,8 @@ fn own_writes(known: Known<'_>, copy: &StripeCopy) -> OwnWrites {
     own
 }
 
-/// Merges. An e-mail of Stripe's that the row cannot take stays where it is; the other fields are taken.
+/// Merges. An e-mail of Stripe's that the row cannot take stays where it is; the other fields are taken. Where ours has
+/// changed as well, it is a conflict that ours wins, whoever the owner is.
 fn merge_usable(
     known: Known<'_>,
     base: &Fields,

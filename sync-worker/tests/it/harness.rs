@@ -3,6 +3,7 @@
 
 mod decide;
 pub(crate) mod look;
+pub(crate) mod restore;
 mod write;
 
 use std::time::Duration;
@@ -91,7 +92,7 @@ pub(crate) struct World {
     health: Health,
     /// Applies what the scans publish.
     _tasks: JoinSet<anyhow::Result<()>>,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 impl World {
@@ -105,8 +106,21 @@ impl World {
     }
 
     pub(crate) async fn on(database: TestDatabase, setup: Setup) -> Self {
-        let is_manual = setup.sandbox.clock.advance(Duration::ZERO);
         let stripe = start_sandbox(setup.sandbox).await;
+        let world = Self::of(database, stripe, (setup.clock, setup.policy, setup.timeout));
+        // The first look sets the cursor and reads no event.
+        assert_eq!(world.poll().await, Polled::NeedsPass);
+        world.forget_requests();
+        world
+    }
+
+    /// A worker that starts on both as they are.
+    fn of(
+        database: TestDatabase,
+        stripe: Running,
+        (clock, policy, timeout): (Clock, Policy, Duration),
+    ) -> Self {
+        let is_manual = stripe.sandbox.options().clock.advance(Duration::ZERO);
         let topology = Topology {
             exchange: EXCHANGE,
             queues: &QUEUES,
@@ -114,9 +128,9 @@ impl World {
         let broker = Broker::in_process(&topology);
         let engine = Engine {
             db: database.connection.clone(),
-            clock: setup.clock,
-            stripe: client(&stripe.url, setup.timeout),
-            policy: setup.policy,
+            clock,
+            stripe: client(&stripe.url, timeout),
+            policy,
             lane: LaneState::default(),
             steps: Steps::default(),
             gauge: Gauge::default(),
@@ -129,7 +143,7 @@ impl World {
             health.component(DOWNSYNC, Duration::from_secs(60)),
             CancellationToken::new(),
         ));
-        let world = Self {
+        Self {
             drifts: Mutex::new(Drifts::new(broker.clone())),
             engine,
             stripe,
@@ -137,12 +151,8 @@ impl World {
             is_manual,
             health,
             _tasks: tasks,
-            _database: database,
-        };
-        // The first look sets the cursor and reads no event.
-        assert_eq!(world.poll().await, Polled::NeedsPass);
-        world.forget_requests();
-        world
+            database,
+        }
     }
 
     /// Moves all clocks that a test can move.

@@ -15,6 +15,7 @@ mod poison;
 mod preview;
 mod purge;
 mod registry;
+mod restore;
 mod storm;
 mod stripe_client;
 mod stripe_faults;
