@@ -10,6 +10,9 @@ use super::rev_of;
 use crate::fields::{Field, canonical};
 use crate::stamp::Stamp;
 
+/// What Stripe shows in place of a value that it has erased.
+const REDACTED: &str = "[redacted]";
+
 /// A field as it was before an update of ours changed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Before {
@@ -42,6 +45,8 @@ pub fn replaced(data: &Value) -> Option<Replaced> {
 fn before(previous: &Map<String, Value>, field: Field) -> Option<Before> {
     let value = match previous.get(field.as_str())? {
         Value::Null => None,
+        // Nobody has edited it, and it can be restored by nobody.
+        Value::String(text) if text == REDACTED => return None,
         Value::String(text) => canonical(text),
         _ => return None,
     };
@@ -104,6 +109,7 @@ mod tests {
             json!({"name": "theirs", "metadata": {"customer_sync_rev_phone": STAMP}}),
             json!({"metadata": {"customer_sync_rev_name": STAMP}}),
             json!({"name": 5, "metadata": {"customer_sync_rev_name": STAMP}}),
+            json!({"name": "[redacted]", "metadata": {"customer_sync_rev_name": STAMP}}),
             Value::Null,
         ] {
             assert_eq!(read(&previous), [], "{previous}");

@@ -1,12 +1,12 @@
 //! Whether the events that were received cover every edit that was made in Stripe up to now. Where they do not, the
 //! customer is read before an update replaces anything.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::{downsync_state, stripe_event};
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect};
 
 /// How long webhooks count as delivering after a poll found that they do. Longer than the longest poll interval.
-const PROOF_LIFE: chrono::Duration = chrono::Duration::minutes(15);
+const PROOF_LIFE: TimeDelta = TimeDelta::minutes(15);
 
 /// Webhooks are delivering, and every event of the customer that they brought was handled. In the database, because the
 /// worker that polls is not always the one that pushes.
@@ -22,7 +22,8 @@ pub(super) async fn is_covered(
             .into_tuple()
             .one(tx)
             .await?;
-    let is_proven = |at: DateTime<Utc>| now - at < PROOF_LIFE;
+    // A clock that was stepped back proves nothing.
+    let is_proven = |at: DateTime<Utc>| (TimeDelta::zero()..PROOF_LIFE).contains(&(now - at));
     if !proven_at.flatten().is_some_and(is_proven) {
         return Ok(false);
     }

@@ -1,9 +1,11 @@
 //! Edits in Stripe that no event has reported yet: an update never replaces one without a trace.
 
 use entity::conflict::{self, State, Winner};
-use entity::customer;
 use entity::decide::Side;
 use entity::stripe_event::{self, Source};
+use entity::{customer, downsync_state};
+use sea_orm::EntityTrait;
+use sea_orm::sea_query::Expr;
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::events;
 use sync_worker::downsync::pace::Evidence;
@@ -334,6 +336,23 @@ async fn update_costs_no_read_while_webhooks_deliver() {
         assert_eq!(world.conflicts().await.len(), 1);
     })
     .await;
+}
+
+/// A proof from the time after now is that of a clock that was stepped back since.
+#[tokio::test]
+async fn proof_of_the_future_covers_nothing() {
+    let world = owned_by("database").await;
+    let (row, stripe_id) = named_base(&world).await;
+    prove_webhooks(&world).await;
+    let later = world.now().await + std::time::Duration::from_secs(600);
+    downsync_state::Entity::update_many()
+        .col_expr(downsync_state::Column::WebhooksProvenAt, Expr::value(later))
+        .exec(&world.engine.db)
+        .await
+        .unwrap();
+    world.update(row.id, &[("name", "ours")]).await;
+    world.push(row.id).await;
+    assert_eq!(world.reads(), [format!("GET /v1/customers/{stripe_id}")]);
 }
 
 #[tokio::test]
