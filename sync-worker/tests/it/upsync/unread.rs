@@ -257,36 +257,48 @@ async fn edit_replaced_by_an_update_in_doubt_is_kept() {
 async fn replaced_edit_that_restored_an_old_value_is_kept() {
     let world = owned_by("database").await;
     let (row, stripe_id) = named_base(&world).await;
+    world.update(row.id, &[("name", "old")]).await;
+    world.push(row.id).await;
     world.stripe_edits(&stripe_id, &[("name", "theirs")]);
     world.events().await;
     world.update(row.id, &[("name", "ours")]).await;
-    push_during_edit(&world, row.id, "base").await;
+    push_during_edit(&world, row.id, "old").await;
     world.settle().await;
     let conflicts = world.conflicts().await;
     assert_eq!(conflicts.len(), 1);
     assert_eq!(
         kept(&conflicts[0]),
-        [Some("theirs"), Some("ours"), Some("base")]
+        [Some("theirs"), Some("ours"), Some("old")]
     );
 }
 
 /// Two of our own writes that land in the other order are nobody's edit.
 #[tokio::test]
 async fn own_late_write_is_no_replaced_edit() {
-    let world = owned_by("stripe").await;
-    let (row, stripe_id) = named_base(&world).await;
-    world.fault(UPDATE, Kind::DeliveredLate);
-    for edit in ["B", "C"] {
-        world.update(row.id, &[("name", edit)]).await;
+    for is_replaced_unread in [false, true] {
+        let world = owned_by("stripe").await;
+        let (row, stripe_id) = named_base(&world).await;
+        world.fault(UPDATE, Kind::DeliveredLate);
+        for edit in ["B", "C"] {
+            world.update(row.id, &[("name", edit)]).await;
+            world.push(row.id).await;
+        }
+        assert!(world.stripe.sandbox.deliver_late().await.is_some());
+        assert_eq!(world.shown(&stripe_id)["name"], "B");
+        if is_replaced_unread {
+            world.update(row.id, &[("name", "D")]).await;
+            world.push_after_read(row.id, |_| {}).await;
+        } else {
+            world.update(row.id, &[("phone", "1")]).await;
+        }
+        world.settle().await;
         world.push(row.id).await;
+        world.settle().await;
+        let expected = if is_replaced_unread { "D" } else { "C" };
+        assert_eq!(name(&world, row.id).await, expected);
+        assert!(world.conflicts().await.is_empty());
+        world.assert_in_step(row.id).await;
     }
-    assert!(world.stripe.sandbox.deliver_late().await.is_some());
-    assert_eq!(world.shown(&stripe_id)["name"], "B");
-    world.update(row.id, &[("phone", "1")]).await;
-    world.settle().await;
-    assert_eq!(name(&world, row.id).await, "C");
-    assert!(world.conflicts().await.is_empty());
-    world.assert_in_step(row.id).await;
 }
 
 /// A50: without webhooks, one read for each update and none for anything else.
