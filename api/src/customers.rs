@@ -11,9 +11,9 @@ mod timeline;
 mod write;
 
 use platform::clock::Clock;
+use platform::database::Database;
 use platform::wake::Wake;
 use poem_openapi::Tags;
-use sea_orm::DatabaseConnection;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::patiently;
@@ -27,7 +27,7 @@ pub(crate) use resource::Resource;
 /// What every operation works with.
 #[derive(Clone)]
 pub(crate) struct Customers {
-    pub(crate) db: DatabaseConnection,
+    pub(crate) db: Database,
     pub(crate) clock: Clock,
     /// Wakes the relay after a commit.
     pub(crate) wake: Wake,

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use platform::backoff;
-use platform::database::{is_unavailable, is_undone};
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr};
+use platform::database::{Database, is_unavailable, is_undone};
+use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::problem::Problem;
@@ -18,7 +18,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Opens a transaction.
-pub(crate) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, Problem> {
+pub(crate) async fn begin(db: &Database) -> Result<DatabaseTransaction, Problem> {
     patiently(|| platform::database::begin(db)).await
 }
 
@@ -31,15 +31,20 @@ where
 {
     let deadline = Instant::now() + PATIENCE;
     let mut pause = FIRST_PAUSE;
+    let mut last = None;
     loop {
         match timeout_at(deadline, attempt()).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) if is_unavailable(&error) && Instant::now() + pause < deadline => {
+                last = Some(error);
                 sleep(backoff::jitter(pause)).await;
                 pause = LONGEST_PAUSE.min(pause * 2);
             }
             Ok(Err(error)) => return Err(problem(error)),
-            Err(_) => return Err(Problem::unavailable().because("no answer within 5 seconds")),
+            Err(_) => {
+                let silent = || Problem::unavailable().because("no answer within 5 seconds");
+                return Err(last.map_or_else(silent, problem));
+            }
         }
     }
 }

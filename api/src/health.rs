@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use platform::backoff;
+use platform::database::Database;
 use platform::health::Component;
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::ConnectionTrait;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,7 @@ pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(15);
 
 /// Asks the database again and again, until `stop`.
 pub(crate) async fn watch(
-    db: DatabaseConnection,
+    db: Database,
     component: Component,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -41,7 +42,7 @@ pub(crate) async fn watch(
 }
 
 /// Whether the database answers, within 2 seconds.
-async fn probe(db: &DatabaseConnection) -> Result<(), String> {
+async fn probe(db: &Database) -> Result<(), String> {
     match timeout(PATIENCE, db.execute_unprepared("select 1")).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),

@@ -8,11 +8,12 @@ use entity::api_idempotency::{ActiveModel, Column, Entity, Model};
 use entity::fields::Fields;
 use platform::backoff;
 use platform::clock::Clock;
+use platform::database::Database;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait,
-    QueryFilter, QuerySelect, QueryTrait,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
+    QuerySelect, QueryTrait,
 };
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
@@ -121,7 +122,7 @@ pub(crate) struct Answer {
 
 /// Forgets expired answers once in a while, until `stop`.
 pub(crate) async fn prune(
-    db: DatabaseConnection,
+    db: Database,
     clock: Clock,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -139,7 +140,7 @@ pub(crate) async fn prune(
 }
 
 /// Forgets the answers that are older than 24 hours; how many those were.
-pub async fn prune_once(db: &DatabaseConnection, now: DateTime<Utc>) -> Result<u64, DbErr> {
+pub async fn prune_once(db: &Database, now: DateTime<Utc>) -> Result<u64, DbErr> {
     let mut total = 0;
     loop {
         let expired = Entity::find()

@@ -22,12 +22,12 @@ use std::time::Duration;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::clock::Clock;
+use platform::database::Database;
 use platform::health::Health;
 use platform::wake::Wake;
 use poem::http::Method;
 use poem::listener::TcpAcceptor;
 use poem::{Endpoint, IntoEndpoint, Response, Server, post};
-use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +52,7 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 /// What the API works with.
 #[derive(Clone)]
 pub struct App {
-    pub db: DatabaseConnection,
+    pub db: Database,
     pub clock: Clock,
     /// Woken after every commit of a change.
     pub wake: Wake,
@@ -110,9 +110,7 @@ pub fn spec() -> String {
         wake: Wake::default(),
         stop: CancellationToken::new(),
     };
-    openapi::document(&openapi::service(api(customers(
-        DatabaseConnection::default(),
-    ))))
+    openapi::document(&openapi::service(api(customers(Database::default()))))
 }
 
 fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Response> {

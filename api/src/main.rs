@@ -62,7 +62,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     telemetry::init(&arguments.log)?;
     let listener = arguments.api.bind().await?;
     let url = arguments.database.url()?;
-    let db = database::connect(&url, arguments.database.database_connections)
+    let db = database::connect_lazy(&url, arguments.database.database_connections)
         .await
         .context("connecting to the database of DATABASE_URL")?;
     let (wake, inbox) = (Wake::default(), Wake::default());

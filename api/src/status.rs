@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use entity::stripe_event::{self, Source};
 use entity::stripe_read::{self, Kind, Settings};
 use entity::{downsync_state, outbox};
+use platform::database::Database;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use serde::Serialize;
 
@@ -169,7 +170,7 @@ impl FullPass {
     }
 }
 
-async fn inbox(db: &DatabaseConnection, now: DateTime<Utc>) -> Result<Backlog, DbErr> {
+async fn inbox(db: &Database, now: DateTime<Utc>) -> Result<Backlog, DbErr> {
     let open = || stripe_event::Entity::find().filter(stripe_event::Column::ProcessedAt.is_null());
     let count = open().count(db).await?;
     let oldest = open()

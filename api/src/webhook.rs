@@ -11,10 +11,10 @@ use chrono::SubsecRound;
 use entity::stripe_event::{self, Source};
 use metrics::counter;
 use platform::clock::Clock;
+use platform::database::Database;
 use platform::wake::Wake;
 use poem::http::StatusCode;
 use poem::{Body, Endpoint, Request, Response};
-use sea_orm::DatabaseConnection;
 use tokio::time::timeout;
 
 pub use signature::WebhookSecrets;
@@ -32,7 +32,7 @@ const MAX_BYTES: usize = 256 * 1024;
 /// Takes what Stripe sends: 200 once it is in the inbox, or was before, or is of no interest here.
 #[derive(Clone)]
 pub(crate) struct Webhook {
-    pub(crate) db: DatabaseConnection,
+    pub(crate) db: Database,
     pub(crate) clock: Clock,
     pub(crate) secrets: Arc<WebhookSecrets>,
     /// Woken after every commit of a new event.

@@ -9,6 +9,7 @@ use outbox_relay::{Components, Relay};
 use platform::broker::{Broker, Topology};
 use platform::clock::Clock;
 use platform::config::Secret;
+use platform::database::Database;
 use platform::health::Health;
 use platform::steps::Steps;
 use platform::supervisor::Supervisor;
@@ -60,7 +61,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     let stop = supervisor.stop();
     if db.get_database_backend() == DbBackend::Postgres {
         let channels = [("outbox", &wake), ("inbox", &inbox)];
-        listen(&mut supervisor, &url, channels);
+        listen(&mut supervisor, (&db, &url), channels);
     }
     let relay = Relay {
         db: db.clone(),
@@ -104,9 +105,18 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// Other processes may write to this database too.
-fn listen(supervisor: &mut Supervisor, url: &Secret, channels: [(&'static str, &Wake); 2]) {
+fn listen(
+    supervisor: &mut Supervisor,
+    (db, url): (&Database, &Secret),
+    channels: [(&'static str, &Wake); 2],
+) {
     for (channel, wake) in channels {
-        let listen = wake::listen(url.clone(), channel, wake.clone(), supervisor.stop());
+        let listen = wake::listen(
+            (db.clone(), url.clone()),
+            channel,
+            wake.clone(),
+            supervisor.stop(),
+        );
         supervisor.spawn("wake", listen);
     }
 }

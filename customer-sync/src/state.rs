@@ -2,17 +2,25 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use migration::{Migrator, MigratorTrait};
+use platform::backoff::Backoff;
 use platform::config::Secret;
-use platform::database;
-use sea_orm::DatabaseConnection;
+use platform::database::{self, Database};
+use sea_orm::{DbBackend, DbErr};
 
 use crate::arguments::Arguments;
 
 /// Connections to the database: the API's, the relay's and the worker's together.
 const CONNECTIONS: u32 = 24;
+
+/// Between attempts to apply the schema.
+const MIGRATION_RETRY: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    cap: Duration::from_secs(10),
+};
 
 /// The folder, locked until this is dropped or the process dies.
 pub(crate) struct Folder {
@@ -43,15 +51,44 @@ impl Folder {
 }
 
 /// The database, with the schema in place.
-pub(crate) async fn open(arguments: &Arguments) -> anyhow::Result<(DatabaseConnection, Secret)> {
+pub(crate) async fn open(arguments: &Arguments) -> anyhow::Result<(Database, Secret)> {
     let url = url(arguments)?;
-    let db = database::connect(&url, CONNECTIONS)
+    let db = database::connect_lazy(&url, CONNECTIONS)
         .await
         .context("opening the database")?;
-    Migrator::up(&db, None)
+    migrate(&db)
         .await
         .context("bringing the database to this version's schema")?;
     Ok((db, url))
+}
+
+/// Applies the schema as soon as the database can be used. SQLite is used by this process alone: there is nothing to
+/// wait for.
+async fn migrate(db: &Database) -> Result<(), DbErr> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match migrate_once(db).await {
+            Err(error)
+                if database::is_unavailable(&error)
+                    && db.get_database_backend() == DbBackend::Postgres =>
+            {
+                tracing::warn!("the schema cannot be applied yet, trying again: {error}");
+                tokio::time::sleep(MIGRATION_RETRY.jittered(attempt)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn migrate_once(db: &Database) -> Result<(), DbErr> {
+    if !db.is_pooled() {
+        return Migrator::up(&db.connection(), None).await;
+    }
+    // A connection pooler keeps a session for the time of a transaction.
+    let tx = database::begin(db).await?;
+    Migrator::up(&tx, None).await?;
+    tx.commit().await
 }
 
 /// Where the database is.

@@ -5,8 +5,8 @@
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    EntityTrait, SqlErr, Statement,
+    ActiveModelTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, SqlErr,
+    Statement,
 };
 use uuid::Uuid;
 
@@ -48,13 +48,13 @@ impl From<DbErr> for Error {
 }
 
 /// Whether [`create_alone`] works here: only Postgres can insert both rows in one statement.
-pub fn can_create_alone(db: &DatabaseConnection) -> bool {
+pub fn can_create_alone(db: &impl ConnectionTrait) -> bool {
     db.get_database_backend() == DbBackend::Postgres
 }
 
 /// Creates a customer by one statement, which is its own transaction: one round trip, not four.
 pub async fn create_alone(
-    db: &DatabaseConnection,
+    db: &impl ConnectionTrait,
     new: &NewCustomer,
 ) -> Result<customer::Model, Error> {
     let row = first_state(new);

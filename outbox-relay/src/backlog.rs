@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, SecondsFormat, Utc};
 use entity::outbox;
 use metrics::gauge;
-use platform::database::within_bounds;
+use platform::database::{Database, within_bounds};
 use platform::{backoff, database};
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::DbErr;
 
 use crate::Relay;
 
@@ -42,7 +42,7 @@ fn age_seconds(oldest: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
 }
 
 /// What waits while the broker is away.
-pub(crate) async fn sentence(db: &DatabaseConnection) -> Result<String, DbErr> {
+pub(crate) async fn sentence(db: &Database) -> Result<String, DbErr> {
     let (rows, oldest) = within_bounds(outbox::backlog(db)).await?;
     Ok(words(rows, oldest))
 }

@@ -11,10 +11,10 @@ use clap::Args;
 use platform::broker::Broker;
 use platform::clock::Clock;
 use platform::config;
+use platform::database::Database;
 use platform::health::{Component, Health};
 use platform::steps::Steps;
 use platform::wake::Wake;
-use sea_orm::DatabaseConnection;
 
 mod active;
 mod backlog;
@@ -35,7 +35,7 @@ pub const LEASE: &str = "outbox-relay";
 /// What a relay works with.
 #[derive(Clone)]
 pub struct Relay {
-    pub db: DatabaseConnection,
+    pub db: Database,
     pub broker: Broker,
     pub clock: Clock,
     /// Woken when a row was written.

@@ -73,7 +73,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         .context("no broker is named: set AMQP_URL or AMQP_URL_FILE")?;
     let listener = admin::bind(&arguments.admin_listen).await?;
     let url = arguments.database.url()?;
-    let db = database::connect(&url, arguments.database.database_connections)
+    let db = database::connect_lazy(&url, arguments.database.database_connections)
         .await
         .context("connecting to the database of DATABASE_URL")?;
     let (health, metrics, wake) = (Health::new(), telemetry::metrics()?, Wake::default());
@@ -82,7 +82,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     if db.get_database_backend() == DbBackend::Postgres {
         supervisor.spawn(
             "wake",
-            wake::listen(url, "outbox", wake.clone(), stop.clone()),
+            wake::listen((db.clone(), url), "outbox", wake.clone(), stop.clone()),
         );
     }
     let relay = Relay {

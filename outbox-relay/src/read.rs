@@ -6,12 +6,10 @@ use std::collections::HashSet;
 use entity::message;
 use entity::outbox::Kind;
 use platform::broker::Message;
-use platform::database::within_bounds;
+use platform::database::{Database, within_bounds};
 use sea_orm::prelude::{DateTimeUtc, Uuid};
 use sea_orm::sqlx::{self, AssertSqlSafe};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, RuntimeErr, Statement,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, RuntimeErr, Statement};
 use tokio::time::Instant;
 
 mod cursor;
@@ -44,7 +42,7 @@ pub(crate) struct Row {
 /// later look: its predecessor is either stuck, or was committed so late that it has not been read
 /// yet.
 pub(crate) async fn read(
-    db: &DatabaseConnection,
+    db: &Database,
     cursor: &mut Cursor,
     in_flight: &HashSet<i64>,
     limit: u16,
@@ -87,7 +85,7 @@ fn select(range: &Range, limit: u16) -> String {
     )
 }
 
-async fn query(db: &DatabaseConnection, sql: String) -> Result<Vec<QueryResult>, DbErr> {
+async fn query(db: &Database, sql: String) -> Result<Vec<QueryResult>, DbErr> {
     let backend = db.get_database_backend();
     if backend != DbBackend::Postgres {
         return db.query_all_raw(Statement::from_string(backend, sql)).await;
@@ -95,8 +93,9 @@ async fn query(db: &DatabaseConnection, sql: String) -> Result<Vec<QueryResult>,
     // Postgres keeps the plan of a prepared statement, and one that was made while the outbox was
     // empty reads the whole table for each row once there is a backlog. By the simple protocol it
     // is planned each time, in one round trip.
+    let connection = db.connection();
     let rows = sqlx::raw_sql(AssertSqlSafe(sql))
-        .fetch_all(db.get_postgres_connection_pool())
+        .fetch_all(connection.get_postgres_connection_pool())
         .await;
     let rows = rows.map_err(|error| DbErr::Query(RuntimeErr::SqlxError(error.into())))?;
     Ok(rows.into_iter().map(QueryResult::from).collect())

@@ -2,86 +2,89 @@
 //! write transaction.
 
 mod error;
+mod handle;
+mod postgres;
 mod session;
 
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    DbErr, RuntimeErr, SqliteTransactionMode, SqlxError, Statement, TransactionOptions,
-    TransactionTrait,
+    ConnectOptions, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqlxError,
+    Statement,
 };
 use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::Secret;
-use session::Suspicion;
+
+use postgres::{Access, Server};
 
 pub use error::{is_unavailable, is_undone};
+pub use handle::Database;
 
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// For a connection of the pool, and for the server to answer when one is opened.
+/// Time limit for waiting for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one statement or transaction of ours, waiting for locks included: longer than the server gives a
 /// statement, so that it ends only what a dead link would leave without an answer for ever.
 pub const LONGEST: Duration = Duration::from_secs(40);
-/// What the server is to make of a client that it hears nothing from: a transaction keeps its locks until
-/// then. No transaction of ours is open while anything else is waited for.
-const SESSION: [(&str, &str); 5] = [
-    ("idle_in_transaction_session_timeout", "15s"),
-    ("tcp_user_timeout", "30s"),
-    ("tcp_keepalives_idle", "15"),
-    ("tcp_keepalives_interval", "5"),
-    ("tcp_keepalives_count", "3"),
-];
 
-/// Connects, with at most `max_connections` connections; `sqlite::memory:` has one, which is never
-/// closed.
+/// Connects, with at most `max_connections` connections, and fewer where PostgreSQL grants fewer; `sqlite::memory:` has
+/// one, which is never closed.
 ///
 /// # Errors
-/// When the URL is neither Postgres' nor SQLite's, or the database can't be reached. No error holds
-/// the URL.
-pub async fn connect(url: &Secret, max_connections: u32) -> Result<DatabaseConnection, DbErr> {
-    let mut options = ConnectOptions::new(url.expose());
-    options
-        // A statement in the log would carry its values.
-        .sqlx_logging(false)
-        .test_before_acquire(false)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .max_connections(max_connections);
+/// When the URL is neither Postgres' nor SQLite's, or the database can't be reached: within some seconds, with the
+/// address and the cause. No error holds the URL.
+pub async fn connect(url: &Secret, max_connections: u32) -> Result<Database, DbErr> {
+    open(url, max_connections, false).await
+}
+
+/// Connects as [`connect`] does, for a service: a PostgreSQL that cannot be used yet is logged, and each use tries again.
+///
+/// # Errors
+/// Another form of URL, and every error of SQLite.
+pub async fn connect_lazy(url: &Secret, max_connections: u32) -> Result<Database, DbErr> {
+    open(url, max_connections, true).await
+}
+
+async fn open(url: &Secret, max_connections: u32, waits: bool) -> Result<Database, DbErr> {
     // The forms are checked here, because sea-orm's own answer repeats the URL with its password.
     let text = url.expose();
-    let suspicion = Suspicion::new();
-    if is_postgres(text) && text.parse::<PgConnectOptions>().is_ok() {
-        options
-            .set_application_name(program())
-            .statement_timeout(STATEMENT_TIMEOUT)
-            .map_sqlx_postgres_opts(|postgres| postgres.options(SESSION))
-            .map_sqlx_postgres_pool_opts({
-                let suspicion = suspicion.clone();
-                move |pool| session::check_postgres(pool, suspicion.clone())
-            });
-    } else if text.starts_with("sqlite:") && text.parse::<SqliteConnectOptions>().is_ok() {
-        sqlite(&mut options);
-    } else {
-        return Err(DbErr::Conn(RuntimeErr::Internal(
-            "the database URL is neither postgres://user:password@host/name nor sqlite:path"
-                .to_owned(),
-        )));
-    }
-    let mut db = Database::connect(options).await?;
-    if db.get_database_backend() == DbBackend::Postgres {
-        db.set_metric_callback(move |statement| {
-            if statement.failed {
-                suspicion.raise();
+    if let Some(server) = Server::parse(text, max_connections) {
+        let access = match server.probe().await {
+            Ok(access) => access,
+            Err(refusal) if waits => {
+                let cause = refusal.cause;
+                tracing::warn!("the database cannot be used yet, trying again: {cause}");
+                Access {
+                    is_pooled: false,
+                    connections: max_connections,
+                }
             }
-        });
+            Err(refusal) => return Err(DbErr::Conn(RuntimeErr::Internal(refusal.cause))),
+        };
+        if access.is_pooled {
+            tracing::info!("using PostgreSQL through a connection pooler, without notifications");
+        }
+        if access.connections < max_connections {
+            let connections = access.connections;
+            tracing::warn!(
+                connections,
+                "PostgreSQL grants fewer connections than asked for"
+            );
+        }
+        return Ok(Database::postgres(server, access));
     }
-    Ok(db)
+    if text.starts_with("sqlite:") && text.parse::<SqliteConnectOptions>().is_ok() {
+        let options = sqlite(text, max_connections);
+        let connection = sea_orm::Database::connect(options).await?;
+        return Ok(Database::sqlite(connection));
+    }
+    Err(DbErr::Conn(RuntimeErr::Internal(
+        "the database URL is neither postgres://user:password@host/name nor sqlite:path".to_owned(),
+    )))
 }
 
 fn no_answer() -> SqlxError {
@@ -106,21 +109,14 @@ pub fn within_bounds<T, E: From<DbErr>>(
     }
 }
 
-fn is_postgres(url: &str) -> bool {
-    url.starts_with("postgres://") || url.starts_with("postgresql://")
-}
-
-/// What pg_stat_activity shows for our connections.
-fn program() -> String {
-    let path = std::env::current_exe().unwrap_or_default();
-    path.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
-}
-
-fn sqlite(options: &mut ConnectOptions) {
-    let url = options.get_url();
+fn sqlite(url: &str, max_connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        // A statement in the log would carry its values.
+        .sqlx_logging(false)
+        .test_before_acquire(false)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .max_connections(max_connections);
     if url.contains(":memory:") || url.contains("mode=memory") {
         // Every connection would have a database of its own, which ends with it.
         options
@@ -141,6 +137,7 @@ fn sqlite(options: &mut ConnectOptions) {
             .foreign_keys(true)
     });
     options.map_sqlx_sqlite_pool_opts(session::check_sqlite);
+    options
 }
 
 /// Opens a write transaction: the one opener in the workspace.
@@ -148,16 +145,8 @@ fn sqlite(options: &mut ConnectOptions) {
 /// On SQLite it is BEGIN IMMEDIATE, which waits for the writer before it (up to 10 s). The default,
 /// BEGIN DEFERRED, takes the write lock at the first write, and fails at once as locked when
 /// somebody else wrote after its first read.
-pub async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the opener that everybody else uses"
-    )]
-    db.begin_with_options(options).await
+pub async fn begin(db: &Database) -> Result<DatabaseTransaction, DbErr> {
+    db.begin().await
 }
 
 /// The database's time, in whole microseconds: what Postgres' clock says, so that processes agree,

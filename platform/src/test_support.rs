@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::config::Secret;
-use crate::database;
+use crate::database::{self, Database};
 
 mod backup;
 mod rabbitmq;
@@ -25,7 +25,7 @@ const CONNECTIONS: u32 = 8;
 
 /// A migrated database of this test alone; gone when it is dropped.
 pub struct TestDatabase {
-    pub connection: DatabaseConnection,
+    pub connection: Database,
     pub url: Secret,
     _place: Place,
 }
@@ -52,11 +52,11 @@ pub async fn sqlite() -> TestDatabase {
 }
 
 /// A fresh SQLite database, in memory, with one connection.
-pub async fn sqlite_in_memory() -> DatabaseConnection {
+pub async fn sqlite_in_memory() -> Database {
     let connection = database::connect(&Secret::new("sqlite::memory:"), 1)
         .await
         .expect("a database in memory opens");
-    Migrator::up(&connection, None)
+    Migrator::up(&connection.connection(), None)
         .await
         .expect("the migrations run on a fresh database");
     connection
@@ -81,7 +81,7 @@ impl TestDatabase {
         let connection = database::connect(&url, CONNECTIONS)
             .await
             .expect("the fresh database opens");
-        Migrator::up(&connection, None)
+        Migrator::up(&connection.connection(), None)
             .await
             .expect("the migrations run on a fresh database");
         Self {

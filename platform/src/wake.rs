@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::postgres::PgListener;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::Secret;
-use crate::database::within_bounds;
+use crate::database::{Database, within_bounds};
 
 /// A signal that remembers one wake-up. Clones share it; it has one listener.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,7 @@ impl Wake {
 /// that notifies takes a lock over all commits of the server. Errors are logged once: the listeners
 /// poll.
 pub async fn forward(
-    db: DatabaseConnection,
+    db: Database,
     channel: &'static str,
     wake: Wake,
     stop: CancellationToken,
@@ -76,15 +76,19 @@ const RECONNECT: Backoff = Backoff {
 /// Postgres only.
 ///
 /// It reconnects for ever, and wakes after every reconnect, because notifications sent meanwhile
-/// are gone.
+/// are gone. A connection pooler forwards no notifications; then the polls remain.
 pub async fn listen(
-    url: Secret,
+    (db, url): (Database, Secret),
     channel: &'static str,
     wake: Wake,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut attempt = 0;
     loop {
+        if db.is_pooled() {
+            stop.cancelled().await;
+            return Ok(());
+        }
         let ended = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             ended = session(&url, channel, &wake, &mut attempt) => ended,

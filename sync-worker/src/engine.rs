@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use platform::backoff::Backoff;
 use platform::clock::Clock;
-use platform::database;
+use platform::database::{self, Database};
 use platform::steps::Steps;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use crate::gauge::Gauge;
 use crate::lane::LaneState;
@@ -31,7 +31,7 @@ pub const RETRY: Backoff = Backoff {
 /// Cheap to clone; every task has one.
 #[derive(Clone)]
 pub struct Engine {
-    pub db: DatabaseConnection,
+    pub db: Database,
     pub clock: Clock,
     pub stripe: Stripe,
     pub policy: Policy,

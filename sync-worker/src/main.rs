@@ -71,7 +71,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         .context("no broker is named: set AMQP_URL or AMQP_URL_FILE")?;
     let stripe = arguments.worker.stripe()?;
     let url = arguments.database.url()?;
-    let db = database::connect(&url, arguments.database.database_connections)
+    let db = database::connect_lazy(&url, arguments.database.database_connections)
         .await
         .context("connecting to the database of DATABASE_URL")?;
     let health = Health::new();
@@ -85,7 +85,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     supervisor.spawn("admin", admin);
     let inbox = Wake::default();
     if db.get_database_backend() == DbBackend::Postgres {
-        let listen = wake::listen(url, "inbox", inbox.clone(), supervisor.stop());
+        let listen = wake::listen((db.clone(), url), "inbox", inbox.clone(), supervisor.stop());
         supervisor.spawn("wake", listen);
     }
     let topology = Topology {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use platform::broker::Broker;
+use platform::database::{is_unavailable, within_bounds};
 use platform::health::Health;
 use platform::supervisor::Supervisor;
 use platform::wake::Wake;
@@ -30,7 +31,7 @@ const STALLED_AFTER: Duration = Duration::from_secs(90);
 /// Starts the tasks of a worker. They end when the supervisor stops.
 ///
 /// # Errors
-/// The database is away.
+/// The database refuses the first statements.
 pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), DbErr> {
     let Worker {
         engine,
@@ -45,7 +46,7 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
         upsync::due::forget_dead_pushes(&engine).await?;
     }
     let id = Uuid::new_v4();
-    registry::join(&engine, id).await?;
+    join(&engine, id).await?;
     // Nothing is pushed before Stripe has said whose key it is.
     engine.lane.hold();
     let component = |name| health.component(name, STALLED_AFTER);
@@ -100,4 +101,15 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
     supervisor.spawn("budget", budget);
     supervisor.spawn("purge", purge::run(engine, component("purge"), stop));
     Ok(())
+}
+
+/// A database that is not up yet delays the first beat; the registry goes on trying.
+async fn join(engine: &Engine, id: Uuid) -> Result<(), DbErr> {
+    match within_bounds(registry::join(engine, id)).await {
+        Err(error) if is_unavailable(&error) => {
+            tracing::warn!("joining the workers, trying again: {error}");
+            Ok(())
+        }
+        joined => joined,
+    }
 }

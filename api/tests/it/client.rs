@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use entity::{customer, outbox};
 use platform::clock::Clock;
 use platform::config::Secret;
+use platform::database::Database;
 use platform::health::Health;
 use platform::telemetry;
 use platform::test_support::TestDatabase;
@@ -14,14 +15,14 @@ use platform::wake::Wake;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method};
 use poem::{Body, Endpoint, EndpointExt, Request, Response};
-use sea_orm::{DatabaseConnection, EntityTrait, QueryOrder};
+use sea_orm::{EntityTrait, QueryOrder};
 use serde_json::{Value, json};
 
 /// An API on a database of its own, at a time of its own. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Api {
     endpoint: Arc<BoxEndpoint<'static, Response>>,
-    pub(crate) db: DatabaseConnection,
+    pub(crate) db: Database,
     pub(crate) clock: Clock,
     pub(crate) wake: Wake,
     /// Woken by a new event.

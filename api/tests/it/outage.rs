@@ -46,7 +46,8 @@ async fn connections_that_have_died_cost_no_request() {
 
 /// Sets what every connection of the pool may use of the disk, in pages of the database.
 async fn limit_disk(api: &Api, pages: u32) {
-    let pool = api.db.get_sqlite_connection_pool();
+    let connection = api.db.connection();
+    let pool = connection.get_sqlite_connection_pool();
     let mut held = Vec::new();
     while held.len() < pool.options().get_max_connections() as usize {
         held.push(pool.acquire().await.unwrap());

@@ -5,9 +5,10 @@ use entity::downsync_state;
 use entity::parked::Reason;
 use entity::stripe_event::{self, Event, Source};
 use entity::stripe_read::{self, Kind};
+use platform::database::Database;
 use platform::test_support::{each_database, sqlite};
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ActiveModelTrait, DatabaseConnection, EntityTrait};
+use sea_orm::{ActiveModelTrait, EntityTrait};
 use serde_json::{Value, json};
 
 use crate::attention::link;
@@ -54,7 +55,7 @@ async fn state(api: &Api, budget: Option<i64>) {
     storing.exec_without_returning(&api.db).await.unwrap();
 }
 
-async fn reads(db: &DatabaseConnection, counts: &[(Kind, u64)], at: DateTime<Utc>) {
+async fn reads(db: &Database, counts: &[(Kind, u64)], at: DateTime<Utc>) {
     let tx = platform::database::begin(db).await.unwrap();
     stripe_read::add(&tx, counts, at).await.unwrap();
     tx.commit().await.unwrap();

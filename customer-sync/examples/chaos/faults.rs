@@ -27,6 +27,7 @@ enum Kind {
     Slow(Server),
     RestartPostgres,
     CrashPostgres,
+    ReadOnlyPostgres,
     RestartRabbitMq,
     CrashRabbitMq,
     QueueFull,
@@ -68,6 +69,7 @@ fn servers() -> Vec<Kind> {
     vec![
         Kind::RestartPostgres,
         Kind::CrashPostgres,
+        Kind::ReadOnlyPostgres,
         Kind::RestartRabbitMq,
         Kind::CrashRabbitMq,
         Kind::QueueFull,
@@ -178,6 +180,7 @@ impl Kind {
             Self::Slow(Server::Stripe) => "slow link to Stripe",
             Self::RestartPostgres => "restart of PostgreSQL",
             Self::CrashPostgres => "crash of PostgreSQL",
+            Self::ReadOnlyPostgres => "read-only sessions of PostgreSQL",
             Self::RestartRabbitMq => "stop and start of RabbitMQ",
             Self::CrashRabbitMq => "kill -9 of RabbitMQ",
             Self::QueueFull => "full queue",
@@ -189,9 +192,11 @@ impl Kind {
     /// Whether it can come between an answer of Stripe's and what the worker makes of it.
     fn harms_worker(self) -> bool {
         match self {
-            Self::KillWorker | Self::RestartPostgres | Self::CrashPostgres | Self::Stripe(_) => {
-                true
-            }
+            Self::KillWorker
+            | Self::RestartPostgres
+            | Self::CrashPostgres
+            | Self::ReadOnlyPostgres
+            | Self::Stripe(_) => true,
             Self::Cut(server) | Self::HalfOpen(server) | Self::Slow(server) => {
                 server != Server::RabbitMq
             }

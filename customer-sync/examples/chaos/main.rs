@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
-use sea_orm::DatabaseConnection;
+use platform::database::Database;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -127,7 +127,7 @@ async fn chaos(arguments: Arguments) -> anyhow::Result<bool> {
 /// Everything that a run works with.
 struct Stage {
     amqp_url: String,
-    db: DatabaseConnection,
+    db: Database,
     system: Arc<Mutex<System>>,
     history: Arc<History>,
     load: Arc<Load>,
@@ -211,7 +211,7 @@ impl Stage {
         Ok(())
     }
 
-    async fn evidence(&self, db: &DatabaseConnection) -> anyhow::Result<Evidence> {
+    async fn evidence(&self, db: &Database) -> anyhow::Result<Evidence> {
         let (http, sandbox) = (&self.load.http, &self.load.sandbox);
         let (ops, faults) = self.history.take();
         let mut requests = std::mem::take(&mut *lock(&self.requests));
@@ -256,7 +256,7 @@ async fn attend(system: Arc<Mutex<System>>, end: CancellationToken) {
 }
 
 /// Tells the load what Stripe has by now, and notes what was asked of it before that is forgotten.
-async fn look(db: DatabaseConnection, load: Arc<Load>, requests: Requests, end: CancellationToken) {
+async fn look(db: Database, load: Arc<Load>, requests: Requests, end: CancellationToken) {
     let (mut seen, mut since) = (0, None);
     while !end.is_cancelled() {
         // The database may be away.

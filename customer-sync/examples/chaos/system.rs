@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use platform::config::Secret;
-use platform::database;
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use platform::database::{self, Database};
+use sea_orm::ConnectionTrait;
 use tokio::process::Command;
 
 pub(crate) mod program;
@@ -169,7 +169,7 @@ impl System {
     }
 
     /// A connection of our own to the database.
-    pub(crate) async fn connect(&self) -> anyhow::Result<DatabaseConnection> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Database> {
         Ok(database::connect(&self.database_url, 4).await?)
     }
 

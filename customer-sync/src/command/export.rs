@@ -7,10 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use chrono::SecondsFormat;
 use entity::{customer, stripe_link};
-use platform::database::within_bounds;
-use sea_orm::{
-    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use platform::database::{Database, within_bounds};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -78,11 +76,7 @@ pub(crate) async fn run(arguments: Arguments, options: Options) -> anyhow::Resul
     Ok(Ended::Well)
 }
 
-async fn export(
-    db: &DatabaseConnection,
-    format: Format,
-    to: &mut impl Write,
-) -> anyhow::Result<u64> {
+async fn export(db: &Database, format: Format, to: &mut impl Write) -> anyhow::Result<u64> {
     let interrupt = Interrupt::listen();
     let mut count = 0;
     let mut after = Uuid::nil();
@@ -132,7 +126,7 @@ fn write_page(
     to.write_all(&text).context("writing customers")
 }
 
-async fn page_after(db: &DatabaseConnection, after: Uuid) -> Result<Vec<Exported>, DbErr> {
+async fn page_after(db: &Database, after: Uuid) -> Result<Vec<Exported>, DbErr> {
     let rows = customer::Entity::find()
         .filter(customer::Column::Id.gt(after))
         .filter(customer::Column::DeletedAt.is_null())

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use platform::clock::Clock;
-use sea_orm::DatabaseConnection;
+use platform::database::Database;
 use tokio::sync::mpsc;
 
 use super::Ended;
@@ -152,7 +152,7 @@ fn read_all(
 }
 
 struct Import<'a> {
-    db: &'a DatabaseConnection,
+    db: &'a Database,
     clock: Clock,
     /// The last line behind which nothing is known to be committed.
     upto: u64,

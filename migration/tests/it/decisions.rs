@@ -67,7 +67,7 @@ async fn assert_all_there(db: &DatabaseConnection) {
 #[tokio::test]
 async fn it_goes_up_and_down_under_rows_that_are_at_work_and_loses_none() {
     each_database(async |database| {
-        let db = &database.connection;
+        let db = &database.connection.connection();
         let later = u32::try_from(Migrator::migrations().len() - 1).unwrap();
         Migrator::down(db, Some(later)).await.unwrap();
         at_work(db).await;
@@ -93,7 +93,7 @@ async fn it_goes_up_and_down_under_rows_that_are_at_work_and_loses_none() {
 #[tokio::test]
 async fn everything_can_be_taken_back_and_made_again() {
     each_database(async |database| {
-        let db = &database.connection;
+        let db = &database.connection.connection();
         Migrator::down(db, None).await.unwrap();
         Migrator::up(db, None).await.unwrap();
         assert_eq!(count(db, "customer").await, 0);

@@ -5,21 +5,22 @@ use std::time::Duration;
 use entity::message::UPSYNC;
 use entity::timeline;
 use outbox_relay::{Active, Error, LEASE};
+use platform::database::Database;
 use platform::lease;
 use platform::test_support::{each_database, until};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use crate::support::{
     LIMIT, create, ended, event, in_process, next, relay, start, take, term, until_empty, until_ok,
     until_says, waiting,
 };
 
-async fn holder(db: &DatabaseConnection) -> Option<lease::Model> {
+async fn holder(db: &Database) -> Option<lease::Model> {
     lease::Entity::find_by_id(LEASE).one(db).await.unwrap()
 }
 
-async fn expire(db: &DatabaseConnection) {
+async fn expire(db: &Database) {
     lease::Entity::update_many()
         .col_expr(
             lease::Column::ExpiresAt,

@@ -60,7 +60,7 @@ async fn a_notification_from_another_process_wakes_it() {
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let listening = wake::listen(
-        database.url.clone(),
+        (database.connection.clone(), database.url.clone()),
         "outbox",
         relay.wake.clone(),
         stop.clone(),

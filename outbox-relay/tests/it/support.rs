@@ -16,13 +16,13 @@ use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 use outbox_relay::{Components, LEASE, Options, Relay, Term};
 use platform::broker::{Broker, Consumer, Delivery, Topology};
 use platform::clock::Clock;
-use platform::database;
+use platform::database::{self, Database};
 use platform::health::{ComponentReport, Health};
 use platform::lease::Lease;
 use platform::steps::Steps;
 use platform::test_support::{rabbitmq_url, until};
 use platform::wake::Wake;
-use sea_orm::{DatabaseConnection, DatabaseTransaction};
+use sea_orm::DatabaseTransaction;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -40,7 +40,7 @@ pub(crate) fn in_process() -> Broker {
 }
 
 /// A relay, and what it says of itself.
-pub(crate) fn relay(db: &DatabaseConnection, broker: &Broker) -> (Relay, Health) {
+pub(crate) fn relay(db: &Database, broker: &Broker) -> (Relay, Health) {
     let health = Health::new();
     let relay = Relay {
         db: db.clone(),
@@ -59,7 +59,7 @@ pub(crate) fn relay(db: &DatabaseConnection, broker: &Broker) -> (Relay, Health)
 }
 
 /// The same with batches of `window` rows.
-pub(crate) fn narrow(db: &DatabaseConnection, broker: &Broker, window: u16) -> Relay {
+pub(crate) fn narrow(db: &Database, broker: &Broker, window: u16) -> Relay {
     let (mut relay, _) = relay(db, broker);
     relay.options.window = window;
     relay
@@ -87,7 +87,7 @@ pub(crate) async fn ended(mut tasks: JoinSet<anyhow::Result<()>>) {
     ended.unwrap().unwrap().unwrap();
 }
 
-pub(crate) async fn create(db: &DatabaseConnection) -> customer::Model {
+pub(crate) async fn create(db: &Database) -> customer::Model {
     let tx = database::begin(db).await.unwrap();
     let customer = create_in(&tx).await;
     tx.commit().await.unwrap();
@@ -118,7 +118,7 @@ pub(crate) async fn create_in(tx: &DatabaseTransaction) -> customer::Model {
 }
 
 /// The next rev of a customer.
-pub(crate) async fn update(db: &DatabaseConnection, customer: &customer::Model) -> customer::Model {
+pub(crate) async fn update(db: &Database, customer: &customer::Model) -> customer::Model {
     let tx = database::begin(db).await.unwrap();
     let updated = update_in(&tx, customer).await;
     tx.commit().await.unwrap();
@@ -146,14 +146,14 @@ pub(crate) fn event(customer: &customer::Model) -> String {
 }
 
 /// The events that are still in the outbox.
-pub(crate) async fn waiting(db: &DatabaseConnection) -> Vec<String> {
+pub(crate) async fn waiting(db: &Database) -> Vec<String> {
     let rows = outbox::pending(db, 0, 10_000).await.unwrap();
     rows.iter()
         .map(|row| format!("{}/{}", row.customer_id, row.rev))
         .collect()
 }
 
-pub(crate) async fn until_empty(db: &DatabaseConnection) {
+pub(crate) async fn until_empty(db: &Database) {
     let what = "the outbox is empty";
     until(what, LIMIT, async || {
         waiting(db).await.is_empty().then_some(())

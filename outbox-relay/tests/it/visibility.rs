@@ -2,9 +2,9 @@
 
 use entity::message::UPSYNC;
 use outbox_relay::Active;
-use platform::database;
+use platform::database::{self, Database};
 use platform::test_support::postgres;
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::ConnectionTrait;
 
 use crate::support::{
     create, create_in, event, in_process, relay, start, take, term, until_empty, update, update_in,
@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// As if so many ids had been given to others meanwhile.
-async fn skip_ids(db: &DatabaseConnection, to: u32) {
+async fn skip_ids(db: &Database, to: u32) {
     let sql = format!("select setval(pg_get_serial_sequence('outbox', 'id'), {to})");
     db.execute_unprepared(&sql).await.unwrap();
 }

@@ -132,6 +132,8 @@ async fn is_usable(
     if connection.is_in_transaction() {
         return Ok(false);
     }
+    // They may be lost on the server, or no longer fit a changed table.
+    connection.clear_cached_statements().await?;
     let state = (&mut *connection).fetch_one(SESSION_STATE).await?;
     let is_read_only = state.try_get::<bool, _>("is_read_only")?;
     let is_stale = is_read_only && metadata.age > READ_ONLY_REPLACE_AFTER;

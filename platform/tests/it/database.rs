@@ -5,13 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use platform::clock::Clock;
 use platform::config::Secret;
-use platform::database;
+use platform::database::{self, Database};
 use platform::lease::Entity as Leases;
 use platform::test_support::{TestDatabase, each_database, postgres, sqlite, until};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait, QueryResult,
-    Statement,
-};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryResult, Statement};
 use tokio::task::JoinSet;
 
 use crate::proxy::{Mode, Proxy};
@@ -34,7 +31,8 @@ async fn every_sqlite_connection_has_the_pragmas() {
     let database = sqlite().await;
     // Held at the same time, so that they are different connections.
     let mut connections = Vec::new();
-    let pool = database.connection.get_sqlite_connection_pool();
+    let connection = database.connection.connection();
+    let pool = connection.get_sqlite_connection_pool();
     for _ in 0..5 {
         connections.push(pool.acquire().await.unwrap());
     }
@@ -75,7 +73,7 @@ async fn a_sqlite_database_in_memory_stays_the_same_one() {
     assert_eq!(number(&db, "select count(*) from counter").await, 20);
 }
 
-async fn increment(db: &DatabaseConnection) {
+pub(crate) async fn increment(db: &Database) {
     let tx = database::begin(db).await.unwrap();
     let lock = if db.get_database_backend() == DbBackend::Postgres {
         "for update"

@@ -6,6 +6,9 @@
 mod broker;
 mod database;
 mod lease;
+#[cfg(unix)]
+mod pgbouncer;
+mod postgres;
 mod proxy;
 mod session;
 #[cfg(unix)]

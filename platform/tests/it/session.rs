@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use platform::database;
+use platform::database::{self, Database};
 use platform::test_support::{TestDatabase, each_database, postgres, sqlite, until};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use crate::database::{number, run};
 
@@ -14,7 +14,7 @@ const LARGE_INSERT: &str = "insert into note values (zeroblob(100000))";
 const COUNT: &str = "select count(*) from note";
 
 /// A handle with one connection, and another handle on the same database.
-async fn with_one_connection(database: &TestDatabase) -> DatabaseConnection {
+async fn with_one_connection(database: &TestDatabase) -> Database {
     run(
         &database.connection,
         "create table note (value bytea not null)",
@@ -28,7 +28,7 @@ async fn fill_disk(db: &impl ConnectionTrait) {
     run(db, "pragma max_page_count = 1").await;
 }
 
-async fn insert_in_transaction(db: &DatabaseConnection, insert: &str) -> Result<(), DbErr> {
+async fn insert_in_transaction(db: &Database, insert: &str) -> Result<(), DbErr> {
     let tx = database::begin(db).await?;
     tx.execute_unprepared(insert).await?;
     tx.commit().await
@@ -77,6 +77,20 @@ async fn sqlite_connection_returned_in_transaction_is_closed() {
 }
 
 #[tokio::test]
+async fn sqlite_reports_a_failed_commit_of_a_single_statement() {
+    let database = sqlite().await;
+    let db = &database.connection;
+    run(db, "create table parent (id integer primary key)").await;
+    let child = "create table child (parent integer references parent (id) \
+        deferrable initially deferred)";
+    run(db, child).await;
+    let insert = "insert into child values (1) returning parent";
+    let statement = Statement::from_string(db.get_database_backend(), insert);
+    db.query_one_raw(statement).await.unwrap_err();
+    assert_eq!(number(db, "select count(*) from child").await, 0);
+}
+
+#[tokio::test]
 async fn failed_statement_leaves_connection_usable() {
     each_database(async |database: TestDatabase| {
         let db = with_one_connection(&database).await;
@@ -99,10 +113,8 @@ async fn postgres_read_only_sessions_are_replaced() {
     let db = with_one_connection(&database).await;
     run(&db, "set default_transaction_read_only = on").await;
     let insert = async || {
-        let statement = sea_orm::Statement::from_string(
-            db.get_database_backend(),
-            "insert into note values ('a')",
-        );
+        let statement =
+            Statement::from_string(db.get_database_backend(), "insert into note values ('a')");
         db.execute_raw(statement).await
     };
     let refused = insert().await.unwrap_err();
@@ -121,9 +133,37 @@ async fn postgres_session_returned_in_transaction_is_closed() {
     let database = postgres().await;
     let db = with_one_connection(&database).await;
     // Any failed statement puts the sessions under suspicion.
-    let wrong = sea_orm::Statement::from_string(db.get_database_backend(), "select 1 from nothing");
+    let wrong = Statement::from_string(db.get_database_backend(), "select 1 from nothing");
     let unknown = db.query_one_raw(wrong).await.unwrap_err();
     assert!(database::is_unavailable(&unknown), "{unknown}");
     run(&db, "begin; insert into note values ('a')").await;
     assert_eq!(number(&db, COUNT).await, 0);
+}
+
+#[tokio::test]
+async fn postgres_session_prepares_lost_statements_again() {
+    let database = postgres().await;
+    let db = with_one_connection(&database).await;
+    let count = || db.query_one_raw(Statement::from_string(db.get_database_backend(), COUNT));
+    count().await.unwrap();
+    run(&db, "deallocate all").await;
+    let lost = count().await.unwrap_err();
+    assert!(database::is_unavailable(&lost), "{lost}");
+    count().await.unwrap();
+}
+
+#[tokio::test]
+async fn postgres_session_prepares_outdated_statements_again() {
+    let database = postgres().await;
+    let db = with_one_connection(&database).await;
+    let select = || {
+        let sql = "select * from note";
+        db.query_all_raw(Statement::from_string(db.get_database_backend(), sql))
+    };
+    select().await.unwrap();
+    let alter = "alter table note alter column value type text using 'a'";
+    run(&database.connection, alter).await;
+    let outdated = select().await.unwrap_err();
+    assert!(database::is_undone(&outdated), "{outdated}");
+    select().await.unwrap();
 }

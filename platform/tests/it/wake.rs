@@ -30,7 +30,7 @@ impl Pair {
         let db = database.connection.clone();
         tasks.spawn(forward(db, "things", writer.clone(), stop.clone()));
         tasks.spawn(listen(
-            database.url.clone(),
+            (database.connection.clone(), database.url.clone()),
             "things",
             reader.clone(),
             stop.clone(),
@@ -105,8 +105,9 @@ async fn without_a_server_both_go_on_until_they_are_told_to_stop() {
     let stop = CancellationToken::new();
     let wake = Wake::default();
     let mut tasks = JoinSet::new();
-    tasks.spawn(listen(nowhere, "things", wake.clone(), stop.clone()));
     let closed = database::connect(&database.url, 1).await.unwrap();
+    let place = (closed.clone(), nowhere);
+    tasks.spawn(listen(place, "things", wake.clone(), stop.clone()));
     closed.clone().close().await.unwrap();
     tasks.spawn(forward(closed, "things", wake.clone(), stop.clone()));
     wake.wake();

@@ -15,7 +15,7 @@ async fn a_push_that_began_before_a_migration_ends_after_it() {
         let Begun::Push(push) = begin(&world.engine, row.id).await.unwrap() else {
             panic!("nothing was begun");
         };
-        let db = &world.engine.db;
+        let db = &world.engine.db.connection();
         Migrator::down(db, Some(1)).await.unwrap();
         assert_eq!(Migrator::get_pending_migrations(db).await.unwrap().len(), 1);
         Migrator::up(db, None).await.unwrap();

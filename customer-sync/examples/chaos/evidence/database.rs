@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 use entity::{conflict, customer, stripe_link};
+use platform::database::Database;
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use super::{Conflict, Row};
 use crate::history::State;
 use crate::load::Subjects;
 
 /// Every row, tombstones included.
-pub(crate) async fn rows(db: &DatabaseConnection) -> anyhow::Result<Vec<Row>> {
+pub(crate) async fn rows(db: &Database) -> anyhow::Result<Vec<Row>> {
     let links = stripe_link::Entity::find().all(db).await?;
     let mut links: HashMap<_, _> = links
         .into_iter()
@@ -31,7 +32,7 @@ pub(crate) async fn rows(db: &DatabaseConnection) -> anyhow::Result<Vec<Row>> {
     Ok(rows.collect())
 }
 
-pub(crate) async fn conflicts(db: &DatabaseConnection) -> anyhow::Result<Vec<Conflict>> {
+pub(crate) async fn conflicts(db: &Database) -> anyhow::Result<Vec<Conflict>> {
     let found = conflict::Entity::find().all(db).await?;
     let conflicts = found.into_iter().map(|found| Conflict {
         customer: found.customer_id,
@@ -43,7 +44,7 @@ pub(crate) async fn conflicts(db: &DatabaseConnection) -> anyhow::Result<Vec<Con
 
 /// Tells the load which customers Stripe has by now, those included that people have made there.
 pub(crate) async fn show(
-    db: &DatabaseConnection,
+    db: &Database,
     subjects: &Subjects,
     since: &mut Option<DateTimeUtc>,
 ) -> anyhow::Result<()> {

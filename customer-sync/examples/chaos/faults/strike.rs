@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use reqwest::Client;
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 use tokio::process::Command;
 use tokio::sync::Mutex;
@@ -52,6 +53,7 @@ impl Strike {
             }
             Kind::RestartPostgres => control(&postgres(system).await, "restart").await,
             Kind::CrashPostgres => self.bounce(&postgres(system).await, "kill", stop).await,
+            Kind::ReadOnlyPostgres => self.read_only(system, stop).await,
             Kind::RestartRabbitMq => self.bounce(&rabbitmq(system).await, "stop", stop).await,
             Kind::CrashRabbitMq => self.bounce(&rabbitmq(system).await, "kill", stop).await,
             Kind::QueueFull => self.full(system, stop).await,
@@ -133,6 +135,32 @@ impl Strike {
         control(ctl, down).await?;
         pause(self.lasting / 4, stop).await;
         control(ctl, "start").await
+    }
+
+    /// As an operator stops writes before a switch-over. Sessions that began meanwhile stay read-only afterwards.
+    async fn read_only(
+        &self,
+        system: &Mutex<System>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let db = system.lock().await.connect().await?;
+        let set = |action: &str| {
+            format!(
+                "begin; set transaction read write; do $$ begin execute format(\
+                 'alter database %I {action}', current_database()); end $$; commit"
+            )
+        };
+        db.execute_unprepared(&set("set default_transaction_read_only = on"))
+            .await?;
+        db.execute_unprepared(
+            "select pg_terminate_backend(pid) from pg_stat_activity \
+             where datname = current_database() and pid <> pg_backend_pid()",
+        )
+        .await?;
+        pause(self.lasting, stop).await;
+        db.execute_unprepared(&set("reset default_transaction_read_only"))
+            .await?;
+        Ok(db.close().await?)
     }
 
     /// A policy lets the queue hold next to nothing, and what it cannot hold it refuses.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, FromQueryResult, Statement};
+use platform::database::Database;
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
 
 /// What is on its way, by kind; nothing is when all are zero.
 #[derive(Debug, FromQueryResult, PartialEq)]
@@ -34,7 +35,7 @@ const QUIET_PASS: &str = "\
 ///
 /// # Errors
 /// It does not settle; the text says what still waits.
-pub(crate) async fn settle(db: &DatabaseConnection, limit: Duration) -> anyhow::Result<Duration> {
+pub(crate) async fn settle(db: &Database, limit: Duration) -> anyhow::Result<Duration> {
     let started = Instant::now();
     loop {
         let waiting = waiting(db).await?;
@@ -52,7 +53,7 @@ pub(crate) async fn settle(db: &DatabaseConnection, limit: Duration) -> anyhow::
 
 /// Whether a pass that begins from now on finds nothing, and nothing is on its way after it.
 async fn quiet_pass(
-    db: &DatabaseConnection,
+    db: &Database,
     since: &str,
     (started, limit): (Instant, Duration),
 ) -> anyhow::Result<bool> {
@@ -75,13 +76,13 @@ async fn quiet_pass(
     }
 }
 
-async fn waiting(db: &DatabaseConnection) -> anyhow::Result<Waiting> {
+async fn waiting(db: &Database) -> anyhow::Result<Waiting> {
     let statement = Statement::from_string(DbBackend::Postgres, WAITING);
     let found = Waiting::find_by_statement(statement).one(db).await?;
     found.context("counts have a row")
 }
 
-async fn clock(db: &DatabaseConnection) -> anyhow::Result<String> {
+async fn clock(db: &Database) -> anyhow::Result<String> {
     let statement =
         Statement::from_string(DbBackend::Postgres, "select clock_timestamp()::text as now");
     let row = db.query_one_raw(statement).await?;

@@ -7,11 +7,10 @@ use entity::fields::Invalid;
 use entity::write::{self, NewCustomer};
 use entity::{customer, fields::Fields};
 use platform::clock::Clock;
-use platform::database::{self, within_bounds};
+use platform::database::{self, Database, within_bounds};
 use platform::telemetry::traceparent;
 use sea_orm::{
-    ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
@@ -35,7 +34,7 @@ pub(super) enum Taken {
 /// # Errors
 /// The database does not take them. Those before may be committed; writing them again changes nothing.
 pub(super) async fn write(
-    (db, clock): (&DatabaseConnection, &Clock),
+    (db, clock): (&Database, &Clock),
     records: &[&Record],
 ) -> Result<Vec<Taken>, write::Error> {
     if records.is_empty() {
@@ -52,7 +51,7 @@ pub(super) async fn write(
 }
 
 async fn write_alone(
-    (db, clock): (&DatabaseConnection, &Clock),
+    (db, clock): (&Database, &Clock),
     record: &Record,
 ) -> Result<Vec<Taken>, write::Error> {
     let mut attempt = 1;
@@ -72,7 +71,7 @@ fn is_away(error: &write::Error) -> bool {
 }
 
 async fn write_once(
-    (db, clock): (&DatabaseConnection, &Clock),
+    (db, clock): (&Database, &Clock),
     records: &[&Record],
 ) -> Result<Vec<Taken>, write::Error> {
     let tx = database::begin(db).await?;

@@ -10,6 +10,7 @@ use outbox_relay::{Components, LEASE, Options as RelayOptions, Relay};
 use platform::broker::{Broker, Consumer, Topology};
 use platform::clock::Clock;
 use platform::config::Secret;
+use platform::database::Database;
 use platform::health::Health;
 use platform::lease::Lease;
 use platform::steps::Steps;
@@ -19,7 +20,6 @@ use poem::endpoint::BoxEndpoint;
 use poem::{EndpointExt, Response};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use sea_orm::DatabaseConnection;
 use stripe_sandbox::Running;
 use sync_worker::engine::Engine;
 use sync_worker::policy::{DeleteCap, LinkByEmail, OnDelete, Policy};
@@ -34,7 +34,7 @@ const START: i64 = 1_800_000_000;
 pub(super) const RELAY_LEASE: Duration = Duration::from_secs(120);
 
 pub(super) struct World {
-    pub(super) db: DatabaseConnection,
+    pub(super) db: Database,
     pub(super) clock: Clock,
     pub(super) sandbox: Running,
     /// One on SQLite, which belongs to one process; two where the model plays servers.
@@ -56,7 +56,7 @@ pub(super) struct Inbound {
 }
 
 /// The API, which wakes nobody here.
-fn routes(db: &DatabaseConnection, clock: &Clock) -> BoxEndpoint<'static, Response> {
+fn routes(db: &Database, clock: &Clock) -> BoxEndpoint<'static, Response> {
     let app = api::App {
         db: db.clone(),
         clock: clock.clone(),

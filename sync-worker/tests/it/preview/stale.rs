@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex};
 use entity::email::Email;
 use entity::fields::Fields;
 use entity::{customer, write};
-use platform::database;
+use platform::database::{self, Database};
 use platform::steps::{Place, Script, Steps};
-use sea_orm::DatabaseConnection;
 use sync_worker::engine::Engine;
 use uuid::Uuid;
 
@@ -129,7 +128,7 @@ fn renamed_at(world: &World, place: &'static str, id: Uuid) -> Engine {
     }
 }
 
-async fn rename(db: DatabaseConnection, id: Uuid) {
+async fn rename(db: Database, id: Uuid) {
     let tx = database::begin(&db).await.unwrap();
     let row = customer::lock(&tx, id).await.unwrap().unwrap();
     let fields = Fields {
