@@ -14,6 +14,7 @@ use sea_orm::{
 use tokio::sync::Mutex;
 
 use super::postgres::{Access, POOLED_TRANSACTION, Server};
+use super::within_bounds;
 
 /// Time between attempts to use more connections, where PostgreSQL has refused some.
 const GROWTH_INTERVAL: Duration = Duration::from_secs(10);
@@ -257,7 +258,22 @@ impl State {
         }
     }
 
+    /// On PostgreSQL the driver forgets a BEGIN whose caller goes away before the answer, and the session would be reused
+    /// inside a transaction that nobody commits. So a task of its own waits for the answer.
     async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        if self.connection.get_database_backend() != DbBackend::Postgres {
+            return self.begin_here().await;
+        }
+        let state = self.clone();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with the answer, and outlives a caller that goes away"
+        )]
+        let begun = tokio::spawn(within_bounds(async move { state.begin_here().await })).await;
+        begun.unwrap_or_else(|error| Err(no_connection(error.to_string())))
+    }
+
+    async fn begin_here(&self) -> Result<DatabaseTransaction, DbErr> {
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()

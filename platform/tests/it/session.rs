@@ -167,3 +167,20 @@ async fn postgres_session_prepares_outdated_statements_again() {
     assert!(database::is_undone(&outdated), "{outdated}");
     select().await.unwrap();
 }
+
+/// A caller that goes away at any moment of a BEGIN leaves no transaction behind, which the next statement would be in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn abandoned_begin_leaves_no_transaction() {
+    each_database(async |database: TestDatabase| {
+        let db = with_one_connection(&database).await;
+        let mut expected = 0;
+        for step in 0..150 {
+            let limit = Duration::from_micros(step * 20);
+            let _ = tokio::time::timeout(limit, database::begin(&db)).await;
+            run(&db, "insert into note values ('a')").await;
+            expected += 1;
+            assert_eq!(number(&database.connection, COUNT).await, expected);
+        }
+    })
+    .await;
+}
