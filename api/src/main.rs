@@ -43,7 +43,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    platform::process::exit(run(Arguments::parse()).await)
+    platform::process::exit(run(platform::settings::parse::<Arguments>()).await)
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use platform::admin;
 use platform::process::exit;
 
@@ -17,7 +16,7 @@ use arguments::{Arguments, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut arguments = Arguments::parse();
+    let mut arguments = platform::settings::parse::<Arguments>();
     match arguments.command.take() {
         None => exit(run::run(arguments).await),
         Some(Command::Healthcheck) => exit(admin::healthcheck(&arguments.api.api_listen).await),

@@ -58,7 +58,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = platform::settings::parse::<Arguments>();
     platform::process::exit(match arguments.command {
         None => serve(arguments).await,
         Some(Command::Healthcheck) => admin::healthcheck(&arguments.admin_listen).await,

@@ -11,6 +11,7 @@ pub mod database;
 pub mod health;
 pub mod lease;
 pub mod process;
+pub mod settings;
 pub mod steps;
 pub mod supervisor;
 pub mod telemetry;
