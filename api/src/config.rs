@@ -53,26 +53,35 @@ impl Config {
     /// The keys that are let in.
     ///
     /// # Errors
-    /// When they are given twice, or their file can't be read.
+    /// When they are given twice, their file can't be read, or the text holds no key.
     pub fn keys(&self) -> anyhow::Result<Keys> {
-        let keys = secret(&self.api_keys, &self.api_keys_file, "API_KEYS")?;
-        Ok(keys.as_ref().map_or_else(Keys::none, Keys::parse))
+        let Some(text) = secret(&self.api_keys, &self.api_keys_file, "API_KEYS")? else {
+            return Ok(Keys::none());
+        };
+        let keys = Keys::parse(&text);
+        anyhow::ensure!(!keys.is_empty(), "API_KEYS holds no key between its commas");
+        Ok(keys)
     }
 
     /// The secrets of Stripe's webhook endpoints.
     ///
     /// # Errors
-    /// When they are given twice, or their file can't be read.
+    /// When they are given twice, their file can't be read, or one of them is no signing secret.
     pub fn webhook_secrets(&self) -> anyhow::Result<WebhookSecrets> {
-        let secrets = secret(
+        let text = secret(
             &self.stripe_webhook_secret,
             &self.stripe_webhook_secret_file,
             "STRIPE_WEBHOOK_SECRET",
         )?;
-        Ok(secrets
-            .as_ref()
-            .map(WebhookSecrets::parse)
-            .unwrap_or_default())
+        let Some(text) = text else {
+            return Ok(WebhookSecrets::default());
+        };
+        let secrets = WebhookSecrets::parse(&text);
+        anyhow::ensure!(
+            !secrets.is_empty() && secrets.have_the_prefix(),
+            "STRIPE_WEBHOOK_SECRET must hold signing secrets, whsec_..., separated by commas"
+        );
+        Ok(secrets)
     }
 
     /// Listens, if that is safe.
@@ -130,7 +139,7 @@ mod tests {
     #[tokio::test]
     async fn it_listens_beyond_loopback_only_with_keys_or_when_told_to() {
         for listen in ["0.0.0.0:0", "[::]:0"] {
-            for keys in [None, Some(""), Some(" , ")] {
+            for keys in [None, Some("")] {
                 let refused = config(listen, keys, false).bind().await.unwrap_err();
                 assert!(refused.to_string().contains("API_ANONYMOUS"), "{refused}");
             }
@@ -142,6 +151,39 @@ mod tests {
             .await
             .unwrap();
         config("0.0.0.0:0", None, true).bind().await.unwrap();
+    }
+
+    #[test]
+    fn list_without_a_key_is_refused() {
+        for text in [",", " , ", "\n,"] {
+            let error = config("127.0.0.1:0", Some(text), false)
+                .keys()
+                .err()
+                .unwrap();
+            assert!(error.to_string().contains("API_KEYS"), "{error}");
+        }
+        assert!(config("127.0.0.1:0", Some("a, b"), false).keys().is_ok());
+    }
+
+    #[test]
+    fn webhook_secret_without_the_prefix_is_refused_unquoted() {
+        for (text, is_valid) in [
+            ("whsec_a", true),
+            ("whsec_a, whsec_b", true),
+            ("", true),
+            (",", false),
+            ("hunter2", false),
+            ("whsec_a,hunter2", false),
+            ("whsec_", false),
+        ] {
+            let mut config = config("127.0.0.1:0", None, false);
+            config.stripe_webhook_secret = Some(Secret::new(text));
+            let secrets = config.webhook_secrets();
+            assert_eq!(secrets.is_ok(), is_valid, "{text}");
+            if let Err(error) = secrets {
+                assert!(!error.to_string().contains("hunter2"), "{error}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -70,7 +70,7 @@ pub struct Options {
         env = "RELAY_POLL",
         default_value = "1s",
         value_name = "DURATION",
-        value_parser = poll,
+        value_parser = config::duration_between(Self::SHORTEST_POLL, Self::LONGEST_POLL),
     )]
     pub poll: Duration,
 
@@ -83,6 +83,7 @@ impl Options {
     const WINDOW: u16 = 1_000;
     const LEASE_TTL: Duration = Duration::from_secs(10);
     const SHORTEST_POLL: Duration = Duration::from_millis(10);
+    const LONGEST_POLL: Duration = Duration::from_secs(3600);
 }
 
 impl Default for Options {
@@ -93,14 +94,6 @@ impl Default for Options {
             lease_ttl: Self::LEASE_TTL,
         }
     }
-}
-
-fn poll(text: &str) -> Result<Duration, String> {
-    let poll = config::duration(text)?;
-    let enough = poll >= Options::SHORTEST_POLL;
-    enough
-        .then_some(poll)
-        .ok_or_else(|| "it must be 10ms or more".to_owned())
 }
 
 impl Relay {

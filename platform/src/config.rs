@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::broker::rabbitmq;
+use crate::settings::is_quoted;
+
 /// A text that is never printed: `Debug` and `Display` show `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -50,6 +53,24 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error} (write it as 500ms, 10s or 5m)"))
 }
 
+/// A duration from `shortest` to `longest`, in words; a `value_parser` for clap.
+pub fn duration_between(
+    shortest: Duration,
+    longest: Duration,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    move |text| {
+        let given = duration(text)?;
+        let (from, to) = (
+            humantime::format_duration(shortest),
+            humantime::format_duration(longest),
+        );
+        (shortest..=longest)
+            .contains(&given)
+            .then_some(given)
+            .ok_or_else(|| format!("must be from {from} to {to}"))
+    }
+}
+
 /// The secret called `name`, from its value or from its file, trimmed; an empty one counts as
 /// absent.
 ///
@@ -75,6 +96,9 @@ pub fn secret(
             .to_owned(),
         (None, None) => return Ok(None),
     };
+    if is_quoted(&text) {
+        anyhow::bail!("{name} is set to a value in quotes; remove the quotes");
+    }
     Ok(Some(text).filter(|text| !text.is_empty()).map(Secret))
 }
 
@@ -94,7 +118,8 @@ pub struct DatabaseArgs {
         long,
         env = "DATABASE_CONNECTIONS",
         default_value_t = 16,
-        value_name = "N"
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000),
     )]
     pub database_connections: u32,
 }
@@ -126,9 +151,13 @@ impl BrokerArgs {
     /// The broker's URL; `None` means the broker inside this process.
     ///
     /// # Errors
-    /// When it is given twice, or its file can't be read.
+    /// When it is given twice, its file can't be read, or it is no URL of a broker.
     pub fn url(&self) -> anyhow::Result<Option<Secret>> {
-        secret(&self.amqp_url, &self.amqp_url_file, "AMQP_URL")
+        let url = secret(&self.amqp_url, &self.amqp_url_file, "AMQP_URL")?;
+        if let Some(url) = &url {
+            rabbitmq::parse_url(url).context("reading AMQP_URL")?;
+        }
+        Ok(url)
     }
 }
 
@@ -231,6 +260,28 @@ mod tests {
         assert!(error.contains("DATABASE_URL"), "{error}");
         assert_eq!(cli.broker.url().unwrap(), None);
         assert_eq!(cli.log.log_format, LogFormat::Text);
+    }
+
+    #[test]
+    fn duration_outside_its_bounds_is_refused_with_both() {
+        let parse = duration_between(Duration::from_secs(1), Duration::from_secs(3600));
+        assert_eq!(parse("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(parse("1h"), Ok(Duration::from_secs(3600)));
+        for text in ["0s", "999ms", "61m"] {
+            assert_eq!(
+                parse(text),
+                Err("must be from 1s to 1h".to_owned()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn connections_are_from_one_to_a_thousand() {
+        for (text, is_valid) in [("0", false), ("1", true), ("1000", true), ("1001", false)] {
+            let parsed = Cli::try_parse_from(["x", "--database-connections", text]);
+            assert_eq!(parsed.is_ok(), is_valid, "{text}");
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::stripe::{API_BASE, Options, Stripe};
 /// The key that the sandbox is used with where no other is given.
 const SANDBOX_KEY: &str = "sk_test_sandbox";
 
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
 #[derive(Args, Clone, Debug)]
 #[group(id = "sync_worker")]
 #[command(next_help_heading = "Stripe")]
@@ -33,16 +36,19 @@ pub struct Config {
     #[arg(long, env = "SANDBOX_LISTEN", default_value = "127.0.0.1:12111")]
     pub sandbox_listen: String,
     /// Requests a second, of all workers and lanes together.
-    #[arg(long, env = "STRIPE_RATE", default_value_t = 20.0)]
+    #[arg(long, env = "STRIPE_RATE", default_value_t = 20.0, value_parser = rate)]
     stripe_rate: f64,
     /// How long one request may take.
-    #[arg(long, env = "STRIPE_TIMEOUT", default_value = "15s", value_parser = config::duration)]
+    #[arg(long, env = "STRIPE_TIMEOUT", default_value = "15s",
+          value_parser = config::duration_between(SECOND, Duration::from_secs(20)))]
     stripe_timeout: Duration,
     /// How often Stripe's events are read.
-    #[arg(long, env = "DOWNSYNC_INTERVAL", default_value = "10s", value_parser = config::duration)]
+    #[arg(long, env = "DOWNSYNC_INTERVAL", default_value = "10s",
+          value_parser = config::duration_between(Duration::from_millis(100), DAY))]
     downsync_interval: Duration,
     /// How often every customer in Stripe is compared; also done at the start.
-    #[arg(long, env = "FULL_PASS_INTERVAL", default_value = "1h", value_parser = config::duration)]
+    #[arg(long, env = "FULL_PASS_INTERVAL", default_value = "1h",
+          value_parser = config::duration_between(SECOND, 30 * DAY))]
     full_pass_interval: Duration,
     /// What deleting a customer here does in Stripe: delete (which ends its subscriptions at once), or
     /// detach.
@@ -62,10 +68,12 @@ pub struct Config {
     #[arg(long, env = "MAX_DELETES", default_value_t = 100)]
     max_deletes: u64,
     /// And at most this share of the linked customers, once there are more than ten.
-    #[arg(long, env = "MAX_DELETE_PERCENT", default_value_t = 10)]
+    #[arg(long, env = "MAX_DELETE_PERCENT", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(..=100))]
     max_delete_percent: u64,
     /// How long it is kept what happened to a customer.
-    #[arg(long, env = "TIMELINE_KEPT", default_value = "30d", value_parser = config::duration)]
+    #[arg(long, env = "TIMELINE_KEPT", default_value = "30d",
+          value_parser = config::duration_between(Duration::ZERO, 3650 * DAY))]
     timeline_kept: Duration,
     /// Reads of Stripe that a month may cost: more are foretold and told, and never stopped.
     #[arg(long, env = "STRIPE_READ_BUDGET", value_parser = clap::value_parser!(i64).range(1..))]
@@ -83,10 +91,6 @@ impl Config {
     /// # Errors
     /// A setting that makes no sense; the text names it.
     pub fn stripe(&self) -> anyhow::Result<Stripe> {
-        ensure!(
-            (Duration::from_secs(1)..=Duration::from_secs(20)).contains(&self.stripe_timeout),
-            "STRIPE_TIMEOUT must be from 1s to 20s"
-        );
         let key = self.secret_key()?;
         let default_base = match key {
             Some(_) => API_BASE.to_owned(),
@@ -128,15 +132,92 @@ impl Config {
     }
 
     fn secret_key(&self) -> anyhow::Result<Option<Secret>> {
-        config::secret(
+        let key = config::secret(
             &self.stripe_secret_key,
             &self.stripe_secret_key_file,
             "STRIPE_SECRET_KEY",
-        )
+        )?;
+        if let Some(key) = &key {
+            ensure!(
+                key.expose().starts_with("sk_") || key.expose().starts_with("rk_"),
+                "STRIPE_SECRET_KEY must be a secret key (sk_...) or a restricted key (rk_...); a publishable key \
+                 (pk_...) cannot write, and whsec_... is a webhook's signing secret"
+            );
+        }
+        Ok(key)
     }
 
     fn api_base(&self) -> Option<String> {
         let base = self.stripe_api_base.as_deref().unwrap_or_default().trim();
         (!base.is_empty()).then(|| base.to_owned())
+    }
+}
+
+/// A rate in requests per second.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text
+        .parse()
+        .map_err(|_| "must be a number of requests per second, such as 20".to_owned())?;
+    (rate > 0.0 && rate <= 100_000.0)
+        .then_some(rate)
+        .ok_or_else(|| "must be above 0 and at most 100000".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn config(args: &[&str]) -> Result<Config, String> {
+        let args = ["x"].iter().chain(args);
+        let cli = Cli::try_parse_from(args).map_err(|error| error.to_string())?;
+        Ok(cli.config)
+    }
+
+    #[test]
+    fn setting_outside_its_bounds_is_refused() {
+        for (flag, refused, accepted) in [
+            ("--downsync-interval", "0s", "100ms"),
+            ("--downsync-interval", "2d", "1d"),
+            ("--full-pass-interval", "0s", "1s"),
+            ("--full-pass-interval", "31d", "30d"),
+            ("--stripe-timeout", "0s", "1s"),
+            ("--stripe-timeout", "21s", "20s"),
+            ("--stripe-rate", "0", "0.5"),
+            ("--stripe-rate", "NaN", "20"),
+            ("--stripe-rate", "inf", "100000"),
+            ("--max-delete-percent", "101", "100"),
+            ("--timeline-kept", "3651d", "0s"),
+            ("--stripe-read-budget", "0", "1"),
+        ] {
+            let error = config(&[flag, refused]).unwrap_err();
+            assert!(error.contains(flag), "{error}");
+            assert!(config(&[flag, accepted]).is_ok(), "{flag} {accepted}");
+        }
+    }
+
+    #[test]
+    fn text_that_cannot_be_a_secret_key_is_refused_unquoted() {
+        for text in ["foo", "pk_test_hunter2", "whsec_hunter2"] {
+            let error = config(&["--stripe-secret-key", text]).unwrap().stripe();
+            let error = format!("{:#}", error.err().unwrap());
+            assert!(error.contains("STRIPE_SECRET_KEY"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        for text in ["sk_test_x", "rk_live_x", " sk_test_x\n", ""] {
+            assert!(
+                config(&["--stripe-secret-key", text])
+                    .unwrap()
+                    .stripe()
+                    .is_ok()
+            );
+        }
     }
 }

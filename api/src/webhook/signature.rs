@@ -36,6 +36,17 @@ impl WebhookSecrets {
         self.0.is_empty()
     }
 
+    /// Whether each has the prefix that Stripe gives every signing secret, and more after it.
+    pub(crate) fn have_the_prefix(&self) -> bool {
+        let has_it = |secret: &Secret| {
+            secret
+                .expose()
+                .strip_prefix("whsec_")
+                .is_some_and(|rest| !rest.is_empty())
+        };
+        self.0.iter().all(has_it)
+    }
+
     /// Any signature may fit any secret; which one did is not told by the time that this takes.
     pub(super) fn verify(
         &self,

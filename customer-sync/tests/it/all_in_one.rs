@@ -133,18 +133,23 @@ async fn wrong_settings_are_named_in_one_line() {
         ("API_LISTEN", "127.0.0.1:0".to_owned()),
         ("SANDBOX_LISTEN", "127.0.0.1:0".to_owned()),
     ];
-    for (name, value) in [
-        ("STRIPE_API_BASE", "not a url"),
-        ("STRIPE_RATE", "0"),
-        ("STRIPE_TIMEOUT", "1h"),
-        ("API_LISTEN", "0.0.0.0:0"),
-        ("DATABASE_URL", "mysql://nowhere/x"),
+    // 2: a value that cannot be read, as for every wrong argument; 1: one that does not fit its surroundings.
+    for (name, value, exit_code) in [
+        ("STRIPE_API_BASE", "not a url", 1),
+        ("STRIPE_SECRET_KEY", "pk_test_x", 1),
+        ("STRIPE_RATE", "0", 2),
+        ("STRIPE_TIMEOUT", "1h", 2),
+        ("DOWNSYNC_INTERVAL", "\"10s\"", 2),
+        ("API_KEYS", ",", 1),
+        ("API_LISTEN", "0.0.0.0:0", 1),
+        ("AMQP_URL", "http://nowhere", 1),
+        ("DATABASE_URL", "mysql://nowhere/x", 1),
     ] {
         let mut settings = base.to_vec();
         settings.retain(|(known, _)| *known != name);
         settings.push((name, value.to_owned()));
         let (code, said) = run("customer-sync", &[], &settings);
-        assert_eq!(code, 1, "{name}: {said}");
+        assert_eq!(code, exit_code, "{name}: {said}");
         let errors = said.lines().filter(|line| line.starts_with("error: "));
         assert_eq!(errors.count(), 1, "{name}: {said}");
     }

@@ -15,6 +15,7 @@ mod headers;
 mod publisher;
 mod topology;
 
+pub(crate) use connection::parse_url;
 pub use consumer::Consumer;
 pub(super) use consumer::Receipt;
 pub use publisher::Publisher;

@@ -20,14 +20,25 @@ pub(super) struct Connection {
     socket: Socket,
 }
 
+/// Reads the URL of a broker. An empty path names the vhost `/`, as no path does.
+///
+/// # Errors
+/// [`Error::Topology`] where it has another form, which never repeats the URL.
+pub(crate) fn parse_url(url: &Secret) -> Result<AMQPUri, Error> {
+    // The parser's own words could repeat the password.
+    let mut uri: AMQPUri = url.expose().parse().map_err(|_| Error::Topology {
+        what: "the broker's URL is not of the form amqp://user:password@host:port/vhost".to_owned(),
+    })?;
+    if uri.vhost.is_empty() {
+        uri.vhost = "/".to_owned();
+    }
+    Ok(uri)
+}
+
 impl Connection {
     /// Connects and logs in. Heartbeats are asked for where the URL doesn't.
     pub(super) async fn open(url: &Secret, name: &str, timeouts: Timeouts) -> Result<Self, Error> {
-        // The parser's own words could repeat the password.
-        let mut uri: AMQPUri = url.expose().parse().map_err(|_| Error::Topology {
-            what: "the broker's URL is not of the form amqp://user:password@host:port/vhost"
-                .to_owned(),
-        })?;
+        let mut uri = parse_url(url)?;
         let heartbeat = u16::try_from(timeouts.heartbeat.as_secs()).unwrap_or(u16::MAX);
         uri.query.heartbeat.get_or_insert(heartbeat);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
@@ -193,6 +204,42 @@ impl Drop for Connection {
             });
         if spawned.is_err() {
             self.socket.cut();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_without_a_vhost_names_the_default_one() {
+        for (url, vhost) in [
+            ("amqp://host", "/"),
+            ("amqp://user:password@host:5672", "/"),
+            ("amqp://host/", "/"),
+            ("amqp://host/?heartbeat=5", "/"),
+            ("amqp://host?heartbeat=5", "/"),
+            ("amqp://host/%2f", "/"),
+            ("amqps://host/eu", "eu"),
+            ("amqp://host/team%2Feu", "team/eu"),
+        ] {
+            let uri = parse_url(&Secret::new(url)).unwrap();
+            assert_eq!(uri.vhost, vhost, "{url}");
+        }
+    }
+
+    #[test]
+    fn url_of_another_form_is_refused_unquoted() {
+        for url in [
+            "",
+            "hunter2",
+            "http://u:hunter2@host",
+            "amqp://u:hunter2@host:port/",
+        ] {
+            let error = parse_url(&Secret::new(url)).unwrap_err().to_string();
+            assert!(error.contains("amqp://"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 }
