@@ -112,6 +112,12 @@ pub(crate) async fn wait(relay: &Relay, lease: &Lease, stop: &CancellationToken)
             Ok(None) => {
                 attempt = 0;
                 relay.health.database.ok();
+                match lease.is_overdue(&relay.clock) {
+                    true => relay.health.relay.problem(
+                        "the active relay has not renewed its lease; this one takes over soon",
+                    ),
+                    false => relay.health.relay.idle(),
+                }
                 jitter(relay.options.poll.min(lease.ttl))
             }
             Err(error) => {

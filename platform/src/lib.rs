@@ -10,6 +10,7 @@ pub mod config;
 pub mod database;
 pub mod health;
 pub mod lease;
+pub mod moment;
 pub mod process;
 pub mod settings;
 pub mod steps;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use platform::clock::Clock;
-use platform::lease::{Held, Lease};
-use platform::test_support::{TestDatabase, each_database, postgres, sqlite, until};
+use platform::lease::{Column, Entity, Held, Lease};
+use platform::test_support::{TestDatabase, each_database};
+use sea_orm::EntityTrait;
+use sea_orm::sea_query::Expr;
 use tokio::task::JoinSet;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -46,42 +48,76 @@ async fn given_up_it_goes_to_the_next_at_once_under_the_next_epoch() {
 }
 
 #[tokio::test]
-async fn on_sqlite_it_runs_out_by_the_process_s_clock() {
-    let database = sqlite().await;
-    let clock = Clock::manual(Utc::now());
-    let (mine, theirs) = (Lease::new("job", LONG), Lease::new("job", LONG));
-    let take = async |lease: &Lease| lease.acquire(&database.connection, &clock).await.unwrap();
-    take(&mine).await.unwrap();
-    clock.advance(LONG);
-    assert_eq!(
-        take(&theirs).await,
-        None,
-        "it holds through its last moment"
-    );
-    clock.advance(Duration::from_micros(1));
-    assert_eq!(take(&theirs).await.unwrap().epoch(), 2);
-    assert_eq!(take(&mine).await, None);
+async fn lease_is_taken_over_after_its_time_without_a_renewal() {
+    each_database(async |database: TestDatabase| {
+        let clock = Clock::manual(Utc::now());
+        let (mine, theirs) = (Lease::new("job", LONG), Lease::new("job", LONG));
+        let take = async |lease: &Lease| lease.acquire(&database.connection, &clock).await.unwrap();
+        take(&mine).await.unwrap();
+        assert_eq!(take(&theirs).await, None);
+        assert!(!theirs.is_overdue(&clock));
+        clock.advance(LONG - Duration::from_micros(1));
+        assert_eq!(take(&theirs).await, None);
+        assert!(theirs.is_overdue(&clock));
+        clock.advance(Duration::from_micros(1));
+        assert_eq!(take(&theirs).await.unwrap().epoch(), 2);
+        assert_eq!(take(&mine).await, None);
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn on_postgres_it_runs_out_by_the_server_s_clock() {
-    let database = postgres().await;
-    // A process whose clock is far off neither holds it longer nor loses it.
-    let wrong = Clock::manual(chrono::DateTime::UNIX_EPOCH);
-    let brief = Lease::new("job", Duration::from_millis(200));
-    let theirs = Lease::new("job", LONG);
-    brief
-        .acquire(&database.connection, &wrong)
+async fn renewed_lease_is_not_taken_over() {
+    each_database(async |database: TestDatabase| {
+        let clock = Clock::manual(Utc::now());
+        let (mine, theirs) = (Lease::new("job", LONG), Lease::new("job", LONG));
+        let take = async |lease: &Lease| lease.acquire(&database.connection, &clock).await.unwrap();
+        take(&mine).await.unwrap();
+        for _ in 0..10 {
+            assert_eq!(take(&theirs).await, None);
+            assert!(!theirs.is_overdue(&clock), "it was renewed");
+            clock.advance(LONG * 2 / 3);
+            assert_eq!(take(&mine).await.unwrap().epoch(), 1);
+        }
+        // A stand-by that was stopped for long has read an old renewal.
+        assert_eq!(take(&theirs).await, None);
+        take(&mine).await.unwrap();
+        clock.advance(LONG);
+        assert_eq!(take(&theirs).await, None);
+    })
+    .await;
+}
+
+/// A52: a step of the database's clock, to a time far from the one at which the lease was renewed.
+#[tokio::test]
+async fn lease_ignores_every_step_of_the_clock() {
+    each_database(async |database: TestDatabase| {
+        let clock = Clock::manual(Utc::now());
+        let (mine, theirs) = (Lease::new("job", LONG), Lease::new("job", LONG));
+        let take = async |lease: &Lease| lease.acquire(&database.connection, &clock).await.unwrap();
+        for by in [600, -600, -86_400] {
+            let held = take(&mine).await.unwrap();
+            take(&theirs).await;
+            step(&database, &clock, by).await;
+            assert_eq!(take(&theirs).await, None, "{by}");
+            clock.advance(LONG);
+            let taken = take(&theirs).await.unwrap();
+            assert_eq!(taken.epoch(), held.epoch() + 1, "{by}");
+            theirs.release(&database.connection, &taken).await.unwrap();
+        }
+    })
+    .await;
+}
+
+/// The clock of the server that a test shares with others stays: what was stored moves instead.
+async fn step(database: &TestDatabase, clock: &Clock, by_seconds: i64) {
+    clock.step(TimeDelta::seconds(by_seconds));
+    let expires_at = Expr::value(Utc::now() - TimeDelta::seconds(by_seconds));
+    Entity::update_many()
+        .col_expr(Column::ExpiresAt, expires_at)
+        .exec(&database.connection)
         .await
-        .unwrap()
         .unwrap();
-    assert_eq!(
-        theirs.acquire(&database.connection, &wrong).await.unwrap(),
-        None
-    );
-    let probe = async || theirs.acquire(&database.connection, &wrong).await.unwrap();
-    let held = until("it has run out", Duration::from_secs(5), probe).await;
-    assert_eq!(held.epoch(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@
 mod broker;
 mod database;
 mod lease;
+mod moment;
 #[cfg(unix)]
 mod pgbouncer;
 mod postgres;

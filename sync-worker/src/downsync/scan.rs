@@ -29,8 +29,10 @@ mod inbox;
 /// The lease of the scanner.
 pub const LEASE: &str = "downsync-scan";
 const LEASE_TTL: Duration = Duration::from_secs(15);
-/// A scanner renews its lease at least so often, and a stand-by looks so often whether it is free.
+/// A scanner renews its lease at least so often.
 const LEASE_RENEWAL: Duration = Duration::from_secs(5);
+/// A stand-by reads the lease at least so often.
+const STANDBY_POLL: Duration = Duration::from_secs(1);
 /// A scanner shows that it lives at least so often.
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -70,15 +72,20 @@ pub async fn run(scan: Scan, stop: CancellationToken) -> anyhow::Result<()> {
         let held = match within_bounds(lease.acquire(&engine.db, &engine.clock)).await {
             Ok(Some(held)) => held,
             Ok(None) => {
-                health.idle();
+                match lease.is_overdue(&engine.clock) {
+                    true => health.problem(
+                        "the active scanner has not renewed its lease; this one takes over soon",
+                    ),
+                    false => health.idle(),
+                }
                 scan.inbox_health.idle();
                 scanner.start_over();
-                let _ = tokio::time::timeout(jitter(LEASE_RENEWAL), stop.cancelled()).await;
+                let _ = tokio::time::timeout(jitter(STANDBY_POLL), stop.cancelled()).await;
                 continue;
             }
             Err(error) => {
                 health.problem(format!("asking for the scanner's lease: {error}"));
-                let _ = tokio::time::timeout(jitter(LEASE_RENEWAL), stop.cancelled()).await;
+                let _ = tokio::time::timeout(jitter(STANDBY_POLL), stop.cancelled()).await;
                 continue;
             }
         };
