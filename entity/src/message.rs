@@ -64,9 +64,36 @@ impl Changed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {
     pub copy: StripeCopy,
-    /// The database's clock, taken before the copy was read. A copy that is older than the latest
-    /// thing we know of this customer proves nothing.
-    pub read_at: DateTime<Utc>,
+    /// The moment before the copy was read. A copy that is older than the latest thing we know of this
+    /// customer proves nothing.
+    pub read_at: Moment,
+}
+
+/// A moment by the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AnyMoment")]
+pub struct Moment {
+    /// The database's clock, which may step forward and back: for people, and to measure about how long ago it was.
+    pub at: DateTime<Utc>,
+    /// Above that of every moment before: this alone says which of two was earlier.
+    pub order: i64,
+}
+
+/// As it is written, or as an older version has written it: a time alone, which is before everything that is known.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyMoment {
+    Moment { at: DateTime<Utc>, order: i64 },
+    Time(DateTime<Utc>),
+}
+
+impl From<AnyMoment> for Moment {
+    fn from(any: AnyMoment) -> Self {
+        match any {
+            AnyMoment::Moment { at, order } => Self { at, order },
+            AnyMoment::Time(at) => Self { at, order: 0 },
+        }
+    }
 }
 
 /// A customer as Stripe showed it.

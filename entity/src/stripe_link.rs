@@ -8,6 +8,7 @@ use sea_orm::{ActiveValue::Set, DatabaseTransaction, QuerySelect};
 
 use crate::fields::{Field, Fields};
 use crate::fingerprint;
+use crate::message::Moment;
 use crate::parked::Reason;
 use crate::sent_log::SentLog;
 use crate::stamp::{Stamp, Stamps};
@@ -55,10 +56,13 @@ pub struct Model {
     /// How often in a row a push had to be taken over because its process had ended.
     pub takeovers: i32,
 
-    /// When the last push was acknowledged, by the database's clock.
+    /// When the last push was acknowledged ([`crate::message::Moment`]): by the database's clock, and in the order of
+    /// all moments.
     pub acked_at: Option<DateTimeUtc>,
-    /// When the copy that was last taken into account was read, by the database's clock.
+    pub acked_order: Option<i64>,
+    /// When the copy that was last taken into account was read, likewise.
     pub observed_at: Option<DateTimeUtc>,
+    pub observed_order: Option<i64>,
 
     /// Failed attempts in a row.
     pub attempts: i32,
@@ -127,10 +131,11 @@ impl Model {
         log.is_some_and(|log| log.find(field, stamp).is_some())
     }
 
-    /// Whether a push holds the link at `now`. One that began longer than `expiry` ago has died.
+    /// Whether a push holds the link at `now`. One that began longer than `expiry` ago has died; so has one that began
+    /// after `now`, because the clock was set back since and does not say how long it has been under way.
     pub fn push_is_under_way(&self, now: DateTimeUtc, expiry: chrono::Duration) -> bool {
         self.push_started_at
-            .is_some_and(|started| now - started < expiry)
+            .is_some_and(|started| started <= now && now - started < expiry)
     }
 }
 
@@ -150,6 +155,18 @@ pub struct Parked {
 }
 
 impl ActiveModel {
+    /// A push was acknowledged.
+    pub fn set_acked(&mut self, moment: Moment) {
+        self.acked_at = Set(Some(moment.at));
+        self.acked_order = Set(Some(moment.order));
+    }
+
+    /// The copy that was read then is taken into account.
+    pub fn set_observed(&mut self, read_at: Moment) {
+        self.observed_at = Set(Some(read_at.at));
+        self.observed_order = Set(Some(read_at.order));
+    }
+
     /// Ends the push under way, whatever came of it.
     pub fn end_push(&mut self) {
         self.push_rev = Set(None);

@@ -126,7 +126,7 @@ async fn page(
     listed: &mut Listed,
     (after, newest): (Option<String>, Option<i64>),
 ) -> anyhow::Result<(Vec<Drift>, Option<String>)> {
-    let read_at = engine.now(&engine.db).await?;
+    let read_at = engine.moment(&engine.db).await?;
     let request = ListPage {
         starting_after: after,
         created_lte: newest,

@@ -45,6 +45,7 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
     if engine.db.get_database_backend() == DbBackend::Sqlite {
         upsync::due::forget_dead_pushes(&engine).await?;
     }
+    engine.resume_moments().await?;
     let id = Uuid::new_v4();
     join(&engine, id).await?;
     // Nothing is pushed before Stripe has said whose key it is.

@@ -143,7 +143,7 @@ async fn tell(
         detail.fields = drift.copy.fields.differing(&link.base_or_empty());
     }
     let of = (link.customer_id, None);
-    timeline::note(tx, of, Step::Drift, detail, drift.read_at).await
+    timeline::note(tx, of, Step::Drift, detail, drift.read_at.at).await
 }
 
 impl Applied {

@@ -86,7 +86,8 @@ impl Newcomer<'_> {
             stripe_created: Set(Some(copy.created)),
             base: Set(Some(row.fields())),
             synced_rev: Set(row.rev),
-            observed_at: Set(Some(*read_at)),
+            observed_at: Set(Some(read_at.at)),
+            observed_order: Set(Some(read_at.order)),
             ..stripe_link::fresh(row.id, now)
         };
         link.set_fingerprint();

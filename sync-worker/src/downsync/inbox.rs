@@ -227,7 +227,7 @@ pub(super) fn is_of_one_customer(error: &anyhow::Error) -> bool {
 
 /// The customer as it is now; `None` if this account has no such customer.
 pub async fn read_again(engine: &Engine, stripe_id: &str) -> anyhow::Result<Option<Drift>> {
-    let read_at = engine.now(&engine.db).await?;
+    let read_at = engine.moment(&engine.db).await?;
     engine.steps.reach("read: begin").await;
     let reply = engine.stripe.retrieve(Lane::Downsync, stripe_id).await;
     engine.steps.reach("read: end").await;

@@ -68,7 +68,7 @@ impl Drifts {
 fn message(drift: &Drift, now: DateTime<Utc>) -> anyhow::Result<Message> {
     let subject = drift.copy.stripe_id.clone();
     Ok(Message {
-        id: format!("{subject}/{}", drift.read_at.timestamp_micros()),
+        id: format!("{subject}/{}", drift.read_at.order),
         kind: DRIFT.to_owned(),
         source: SOURCE.to_owned(),
         subject,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use entity::stripe_link::{self, Column, Entity, Model};
+use entity::time::has_come;
 use platform::backoff::jitter;
 use platform::database::within_bounds;
 use platform::health::Component;
@@ -23,8 +24,8 @@ mod unmatched;
 const EVERY: Duration = Duration::from_secs(1);
 const BATCH: u64 = 100;
 
-/// How long a customer that could not be read is left alone.
-const AFTER_ERROR: chrono::Duration = chrono::Duration::seconds(5);
+/// How long a customer that could not be read is left alone. No recheck is put off for longer.
+pub(super) const AFTER_ERROR: chrono::Duration = chrono::Duration::seconds(5);
 
 /// Looks every second until it is told to stop.
 pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> anyhow::Result<()> {
@@ -48,9 +49,10 @@ pub async fn run_once(engine: &Engine) -> anyhow::Result<usize> {
     // While a push is under way, the copy would be put aside again.
     let no_push = Condition::any()
         .add(Column::PushStartedAt.is_null())
-        .add(Column::PushStartedAt.lte(now - PUSH_EXPIRY));
+        .add(Column::PushStartedAt.lte(now - PUSH_EXPIRY))
+        .add(Column::PushStartedAt.gt(now));
     let due = Entity::find()
-        .filter(Column::RecheckAt.lte(now))
+        .filter(has_come(Column::RecheckAt, now, AFTER_ERROR))
         .filter(no_push)
         .order_by_asc(Column::RecheckAt)
         .limit(BATCH)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::email::Email;
-use entity::message::{Drift, StripeCopy};
+use entity::message::{Drift, Moment, StripeCopy};
 use entity::parked;
 use entity::unmatched::{self, Reason};
 use entity::{customer, stripe_link, write};
@@ -86,6 +86,17 @@ pub(super) async fn find_a_row(
     Ok(Found::Imported)
 }
 
+/// Whether the row may have been edited since the copy was read. A copy from a time that is still to come was read before
+/// the clock was set back, so the times say nothing: then any edit that waits to be pushed may be a later one.
+fn may_be_edited_since(
+    row: &customer::Model,
+    link: &stripe_link::Model,
+    read_at: Moment,
+    now: DateTime<Utc>,
+) -> bool {
+    row.updated_at >= read_at.at || (read_at.at > now && row.rev > link.synced_rev)
+}
+
 /// The living row that a person has chosen for it.
 async fn chosen_row(tx: &DatabaseTransaction, stripe_id: &str) -> Result<Option<Uuid>, DbErr> {
     let entry = unmatched::Entity::find_by_id(stripe_id).one(tx).await?;
@@ -135,7 +146,7 @@ async fn adopt(
     }
     // The two must have had the e-mail at the same time: an old copy may show one that the customer has
     // given up before the row got it. A row that was edited since finds its customer by its own push.
-    if by_email && row.updated_at >= drift.read_at {
+    if by_email && may_be_edited_since(&row, link, drift.read_at, now) {
         return Ok(Found::PutAside);
     }
     let mut adopted = link.clone().into_active_model();

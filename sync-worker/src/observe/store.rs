@@ -5,7 +5,7 @@ use entity::customer;
 use entity::email::Email;
 use entity::fields::{Field, Fields};
 use entity::merge::{Clash, Owner};
-use entity::message::StripeCopy;
+use entity::message::{Moment, StripeCopy};
 use entity::timeline::{self, Detail, Step};
 use entity::{conflict, stripe_link, write};
 use sea_orm::ActiveValue::Set;
@@ -33,9 +33,9 @@ pub enum Observed {
 #[derive(Clone, Copy, Debug)]
 pub struct Sight<'a> {
     pub copy: &'a StripeCopy,
-    /// The database's clock before the copy was read; none for the answer to a push, which the fence
-    /// of `acked_at` covers.
-    pub read_at: Option<DateTime<Utc>>,
+    /// The moment before the copy was read; none for the answer to a push, which the fence
+    /// of `acked_order` covers.
+    pub read_at: Option<Moment>,
     /// See [`Known::must_stamp`].
     pub must_stamp: bool,
 }
@@ -67,7 +67,7 @@ pub async fn observe(
     if let Some(read_at) = sight.read_at
         && (verdict != Verdict::Nothing || link.recheck_at.is_some())
     {
-        change.observed_at = Set(Some(read_at));
+        change.set_observed(read_at);
         change.recheck_at = Set(None);
     }
     let detail = detail((row, link), &verdict);

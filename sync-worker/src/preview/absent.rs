@@ -30,13 +30,16 @@ pub(super) async fn look(
     let first = items.len();
     let (mut linked, mut after) = (0_u64, Uuid::nil());
     let mut absent = Vec::new();
+    let now = engine.now(&engine.db).await?;
     loop {
         let links = within_bounds(linked_after(engine, after)).await?;
         let Some(last) = links.last() else { break };
         after = last.customer_id;
         linked += links.len() as u64;
         absent.extend(links.into_iter().filter(|link| {
-            let was_there = link.acked_at.unwrap_or(link.created_at) < started_at;
+            let linked_at = link.acked_at.unwrap_or(link.created_at);
+            // One from a time that is still to come was stored before the clock was set back.
+            let was_there = linked_at < started_at || linked_at > now;
             let id = link.stripe_id.as_deref();
             was_there && !id.is_some_and(|id| listed.contains(id))
         }));

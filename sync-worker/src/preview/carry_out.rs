@@ -110,7 +110,7 @@ async fn has_free_one(engine: &Engine, item: &Item) -> anyhow::Result<bool> {
         email: item.email.clone(),
         ..ListPage::default()
     };
-    let read_at = engine.now(&engine.db).await?;
+    let read_at = engine.moment(&engine.db).await?;
     let page = engine.stripe.list(Lane::Downsync, &request).await;
     for copy in page
         .context("looking for a customer by its e-mail")?

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use entity::stripe_link::{Column, Entity};
+use entity::time::has_come;
 use futures_util::{StreamExt, stream};
 use platform::backoff::jitter;
 use platform::database::within_bounds;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 
 use super::consume::CONCURRENCY;
 use crate::downsync::state::check_account;
-use crate::engine::Engine;
+use crate::engine::{Engine, LONGEST_REST};
 use crate::lane::{Trouble, words};
 use crate::outcome::{Action, Operation, action};
 use crate::stripe::{Failure, Lane, ListPage};
@@ -149,7 +150,7 @@ async fn due(engine: &Engine, now: DateTime<Utc>) -> Result<Vec<Due>, DbErr> {
     Entity::find()
         .select_only()
         .columns([Column::CustomerId, Column::Takeovers, Column::PushToken])
-        .filter(Column::NextAttemptAt.lte(now))
+        .filter(has_come(Column::NextAttemptAt, now, LONGEST_REST))
         .order_by_asc(Column::NextAttemptAt)
         .limit(BATCH)
         .into_model()

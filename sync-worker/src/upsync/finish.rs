@@ -2,7 +2,7 @@
 //! only. If the row has moved on meanwhile, the caller goes round again.
 
 use chrono::{DateTime, Utc};
-use entity::message::StripeCopy;
+use entity::message::{Moment, StripeCopy};
 use entity::parked::Reason;
 use entity::stripe_link::{self, Parked};
 use entity::timeline::{self, Detail, Step};
@@ -36,7 +36,8 @@ pub async fn finish(engine: &Engine, push: &Push, sent: Sent) -> Result<Pushed, 
     if link.push_token != Some(push.token) {
         return Ok(Pushed::Superseded);
     }
-    let now = engine.now(&tx).await?;
+    let moment = engine.moment(&tx).await?;
+    let now = moment.at;
     let Some(row) = customer::lock(&tx, push.customer_id).await? else {
         return Ok(Pushed::Superseded);
     };
@@ -57,7 +58,7 @@ pub async fn finish(engine: &Engine, push: &Push, sent: Sent) -> Result<Pushed, 
         }
         Sent::Acked(acked) => {
             engine.lane.succeeded();
-            acknowledged(engine, (&tx, &row, &link, now), push, acked).await?;
+            acknowledged(engine, (&tx, &row, &link, moment), push, acked).await?;
             Pushed::Done
         }
     };
@@ -139,11 +140,11 @@ async fn looked(
     engine: &Engine,
     (tx, row, link, now): Locked<'_>,
     push: &Push,
-    (copy, read_at): (&StripeCopy, DateTime<Utc>),
+    (copy, read_at): (&StripeCopy, Moment),
 ) -> Result<Pushed, write::Error> {
     let mut ended = link.clone().into_active_model();
     ended.end_push();
-    ended.observed_at = Set(Some(read_at));
+    ended.set_observed(read_at);
     // Nothing was sent this time: what is in doubt is what was before.
     if copy.deleted || push.in_doubt.is_none() {
         ended.end_request();
@@ -169,16 +170,22 @@ async fn looked(
 /// judged like any other copy.
 async fn acknowledged(
     engine: &Engine,
-    (tx, row, link, now): Locked<'_>,
+    (tx, row, link, moment): (
+        &DatabaseTransaction,
+        &customer::Model,
+        &stripe_link::Model,
+        Moment,
+    ),
     push: &Push,
     acked: Acked,
 ) -> Result<(), write::Error> {
+    let now = moment.at;
     let mut done = link.clone().into_active_model();
     done.end_push();
     done.end_request();
     done.unpark();
     done.attempts = Set(0);
-    done.acked_at = Set(Some(now));
+    done.set_acked(moment);
     let is_adopted = matches!(&acked, Acked::Adopted { .. });
     let (agreed, shown) = agreement((row, link), push, acked);
     done.synced_rev = Set(link.synced_rev.max(agreed.rev));

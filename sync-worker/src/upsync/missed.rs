@@ -5,7 +5,7 @@ use entity::{customer, outbox, stripe_link};
 use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, JoinType};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, JoinType};
 use sea_orm::{QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
@@ -130,12 +130,16 @@ async fn missed(engine: &Engine, behind: Uuid) -> Result<Vec<Uuid>, DbErr> {
         )
         .to_owned();
     let link = |column| Expr::col((stripe_link::Entity, column));
+    // A row from a time that is still to come was written before the clock was set back.
+    let is_old = Condition::any()
+        .add(customer::Column::UpdatedAt.lt(now - GRACE))
+        .add(customer::Column::UpdatedAt.gt(now));
     customer::Entity::find()
         .select_only()
         .column(customer::Column::Id)
         .join(JoinType::LeftJoin, customer_to_link())
         .filter(customer::Column::Id.gt(behind))
-        .filter(customer::Column::UpdatedAt.lt(now - GRACE))
+        .filter(is_old)
         .filter(
             link(stripe_link::Column::SyncedRev)
                 .is_null()

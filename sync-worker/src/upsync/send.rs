@@ -1,8 +1,7 @@
 //! The call to Stripe, with no transaction open. It changes nothing on our side.
 
-use chrono::{DateTime, Utc};
 use entity::fields::Fields;
-use entity::message::StripeCopy;
+use entity::message::{Moment, StripeCopy};
 use sea_orm::DbErr;
 
 use super::begin::{Push, Request};
@@ -27,12 +26,12 @@ pub enum Sent {
     /// The customer was edited in Stripe, and nobody has seen it yet: nothing was sent.
     Outdated {
         copy: StripeCopy,
-        read_at: DateTime<Utc>,
+        read_at: Moment,
     },
     /// The customer to update is not there any more.
     Gone {
         copy: StripeCopy,
-        read_at: DateTime<Utc>,
+        read_at: Moment,
     },
     Failed(Operation, Failure),
 }
@@ -186,13 +185,13 @@ fn came_back() -> Failure {
 }
 
 enum Looked {
-    Living(StripeCopy, DateTime<Utc>),
+    Living(StripeCopy, Moment),
     Otherwise(Sent),
 }
 
 /// Reads the customer. Only `deleted: true` proves a deletion.
 async fn look(engine: &Engine, stripe_id: &str) -> Result<Looked, DbErr> {
-    let read_at = engine.now(&engine.db).await?;
+    let read_at = engine.moment(&engine.db).await?;
     Ok(
         match engine.stripe.retrieve(Lane::Upsync, stripe_id).await {
             Ok(reply) if reply.value.deleted => Looked::Otherwise(Sent::Gone {

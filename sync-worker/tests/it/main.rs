@@ -6,6 +6,7 @@
 )]
 
 mod budget;
+mod clock;
 mod decision;
 mod downsync;
 mod harness;

@@ -72,6 +72,7 @@ impl Model {
             935..965 => self.arrive_late().await,
             965..975 => self.outage(),
             975..985 => self.broker(),
+            985..991 => self.step_clock(),
             _ => self.restart_any().await,
         }
     }

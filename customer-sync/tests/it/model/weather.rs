@@ -133,6 +133,17 @@ impl Model {
         }
     }
 
+    /// The clock of the database's machine is set forward or back; no time passes.
+    pub(super) fn step_clock(&mut self) {
+        let milliseconds = match self.rng.random_bool(0.8) {
+            true => self.rng.random_range(-600_000..600_000),
+            false => self.rng.random_range(-3_000_000..86_400_000),
+        };
+        let step = chrono::TimeDelta::milliseconds(milliseconds);
+        self.note(format!("the clock steps by {step}"));
+        self.world.clock.step(step);
+    }
+
     pub(super) async fn restart_any(&mut self) {
         let workers = self.world.workers.len();
         let at = self.rng.random_range(0..workers);

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use entity::message::{Changed, DOWNSYNC, UPSYNC};
 use futures_util::FutureExt;
 use outbox_relay::{Active, Term};
@@ -16,6 +15,7 @@ use sync_worker::downsync::{self, inbox, pass, recheck};
 use sync_worker::poison::Watch;
 use sync_worker::upsync::{self, due};
 use sync_worker::{engine::Engine, purge};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -35,7 +35,7 @@ pub(super) struct Activity {
     /// None before it has begun.
     pub(super) place: Option<Place>,
     /// When the push of it began.
-    pub(super) begun_at: DateTime<Utc>,
+    pub(super) begun_at: Instant,
     message: Option<InHand>,
 }
 
@@ -63,11 +63,11 @@ fn said<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, E>) -> Done {
 const IN_SEND: [&str; 2] = ["push: begun", "send: looked"];
 
 /// Longer than a push lives; whoever finds it after this finds its process dead.
-const PUSH_LIMIT: chrono::Duration = chrono::Duration::seconds(45);
+const PUSH_LIMIT: Duration = Duration::from_secs(45);
 
 impl Activity {
     /// Whether it is in a call that nobody waits for any more.
-    pub(super) fn has_outlived_its_push(&self, now: DateTime<Utc>) -> bool {
+    pub(super) fn has_outlived_its_push(&self, now: Instant) -> bool {
         self.is_sending() && now - self.begun_at > PUSH_LIMIT
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use entity::message::{DOWNSYNC, EXCHANGE, QUEUES, UPSYNC};
 use outbox_relay::{Components, LEASE, Options as RelayOptions, Relay};
 use platform::broker::{Broker, Consumer, Topology};
@@ -25,6 +25,7 @@ use sync_worker::engine::Engine;
 use sync_worker::policy::{DeleteCap, LinkByEmail, OnDelete, Policy};
 use sync_worker::stripe::{Options, Stripe};
 use sync_worker::{Gauge, LaneState};
+use tokio::time::Instant;
 
 use super::gate::Gate;
 
@@ -134,8 +135,9 @@ impl World {
         }
     }
 
-    pub(super) fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
+    /// By the clock of the processes, which no step of the database's changes.
+    pub(super) fn now(&self) -> Instant {
+        self.clock.monotonic()
     }
 
     pub(super) fn later(&self, by: Duration) {

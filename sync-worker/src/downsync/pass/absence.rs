@@ -171,8 +171,11 @@ async fn absent(
     if !links.is_empty() || missing.nobody_was_seen {
         found.linked = within_bounds(linked().count(&engine.db)).await?;
     }
+    // A link from a time that is still to come was stored before the clock was set back. Looking costs a read.
+    let now = engine.now(&engine.db).await?;
     for link in links {
-        let was_there = link.acked_at.unwrap_or(link.created_at) < pass_started_at;
+        let linked_at = link.acked_at.unwrap_or(link.created_at);
+        let was_there = linked_at < pass_started_at || linked_at > now;
         let is_held = link.parked() == Some(Reason::DeletionRefused);
         let Some(stripe_id) = link.stripe_id.filter(|_| was_there) else {
             continue;

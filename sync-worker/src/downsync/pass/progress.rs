@@ -105,7 +105,8 @@ impl StoredAt {
 
     /// Whether to store it now; then it counts as stored.
     pub(super) fn is_due(&mut self, now: DateTime<Utc>) -> bool {
-        let is_due = now - self.0 >= STORED_EVERY;
+        // A time that is still to come was noted before the clock was set back.
+        let is_due = now - self.0 >= STORED_EVERY || now < self.0;
         if is_due {
             self.0 = now;
         }

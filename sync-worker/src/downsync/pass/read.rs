@@ -152,7 +152,7 @@ impl Reading {
         shown: &mut Shown,
     ) -> anyhow::Result<()> {
         let mut counts = Counts::default();
-        let mut read_at = self.engine.now(&self.engine.db).await?;
+        let mut read_at = self.engine.moment(&self.engine.db).await?;
         let mut asked_at = Instant::now();
         while !walk.is_at_end() {
             if self.stop.is_cancelled() {
@@ -167,7 +167,7 @@ impl Reading {
             if let Some(closed) = walk.close() {
                 let open = (!walk.is_at_end()).then(|| walk.open());
                 let counts = std::mem::take(&mut counts);
-                self.close((reader, open), &closed, shown, (counts, read_at))
+                self.close((reader, open), &closed, shown, (counts, read_at.at))
                     .await?;
             } else if shown.is_full() {
                 let seen = (&*shown, walk.open(), Glance::Other);
@@ -178,7 +178,7 @@ impl Reading {
             }
             // A time that is too early is safe; only where reading is fast, many parts share one.
             if asked_at.elapsed() >= SHARED_FOR {
-                read_at = self.engine.now(&self.engine.db).await?;
+                read_at = self.engine.moment(&self.engine.db).await?;
                 asked_at = Instant::now();
             }
         }
@@ -224,7 +224,7 @@ impl Reading {
             counts.imported += imported;
             counts.drifts += imported + drifts.len() as u64;
             if let Some(Drift { read_at, .. }) = drifts.last() {
-                let now = *read_at;
+                let now = read_at.at;
                 self.drifts.lock().await.send(&drifts, now).await?;
             }
         }

@@ -1,8 +1,7 @@
 //! What a reader was shown and nobody has looked at yet: outlines to compare by, and the pages to read in full if they
 //! differ from what was agreed on.
 
-use chrono::{DateTime, Utc};
-use entity::message::Drift;
+use entity::message::{Drift, Moment};
 use entity::stripe_object::Outline;
 
 use super::seen::Seen;
@@ -36,13 +35,13 @@ struct Kept {
     source: Source,
     /// The oldest customer that it was the first to show.
     oldest: i64,
-    /// Before it was read, by the database's clock.
-    read_at: DateTime<Utc>,
+    /// Before it was read.
+    read_at: Moment,
 }
 
 impl Shown {
     /// Adds a page and whom it was the first to show.
-    pub(super) fn add(&mut self, fresh: &[Outline], source: Source, read_at: DateTime<Utc>) {
+    pub(super) fn add(&mut self, fresh: &[Outline], source: Source, read_at: Moment) {
         let Some(oldest) = fresh.iter().map(|outline| outline.created).min() else {
             return;
         };

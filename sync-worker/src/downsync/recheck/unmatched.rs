@@ -1,6 +1,7 @@
 //! The customers of Stripe's without a row that a person wants to be read again, or linked.
 
 use chrono::{DateTime, Utc};
+use entity::time::has_come;
 use entity::unmatched::{Column, Entity};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -13,7 +14,7 @@ use crate::engine::Engine;
 /// Reads those that are due; returns how many were looked at.
 pub(super) async fn run_once(engine: &Engine, now: DateTime<Utc>) -> anyhow::Result<usize> {
     let due = Entity::find()
-        .filter(Column::RecheckAt.lte(now))
+        .filter(has_come(Column::RecheckAt, now, AFTER_ERROR))
         .order_by_asc(Column::RecheckAt)
         .limit(BATCH)
         .all(&engine.db)

@@ -9,7 +9,7 @@ use entity::stripe_link::{self, Parked};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
 
-use crate::engine::{Engine, RETRY};
+use crate::engine::{Engine, LONGEST_REST, RETRY};
 use crate::lane::{self, Trouble, words};
 use crate::outcome::{Action, Operation, action};
 use crate::stripe::{Failure, FailureKind};
@@ -93,7 +93,8 @@ pub(super) async fn record(
             Pushed::Parked
         }
         None => {
-            ended.next_attempt_at = Set(Some(now + rest));
+            let rest = chrono::Duration::from_std(rest).unwrap_or(LONGEST_REST);
+            ended.next_attempt_at = Set(Some(now + rest.min(LONGEST_REST)));
             Pushed::Later
         }
     };

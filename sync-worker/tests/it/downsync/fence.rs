@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use entity::fields::Field;
-use entity::message::Drift;
+use entity::message::{Drift, Moment};
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::apply::Applied;
 use sync_worker::observe::store::Observed;
@@ -226,7 +225,7 @@ async fn a_stale_page_does_not_revive_what_was_deleted() {
     assert!(world.unmatched().await.is_empty());
 }
 
-/// A copy that no clock of ours can have dated: the fence is by the database's clock alone.
+/// The fence is by the order of moments alone.
 #[tokio::test]
 async fn a_copy_from_before_the_last_push_counts_for_nothing_however_late_it_comes() {
     let world = World::new().await;
@@ -234,10 +233,14 @@ async fn a_copy_from_before_the_last_push_counts_for_nothing_however_late_it_com
     let stripe_id = world.stripe_id(row.id).await;
     let mut old = world.read(&stripe_id).await;
     old.copy.fields.name = Some("long ago".to_owned());
-    let acked_at = world.link(row.id).await.acked_at.unwrap();
-    for at in [acked_at, acked_at - TimeDelta::days(30)] {
+    let acked = world.link(row.id).await.acked_order.unwrap();
+    for order in [acked, acked - 1, 0] {
+        let read_at = Moment {
+            order,
+            ..old.read_at
+        };
         let drift = Drift {
-            read_at: at,
+            read_at,
             copy: old.copy.clone(),
         };
         assert_eq!(world.apply(&drift).await, Applied::PutAside);
