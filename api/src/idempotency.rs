@@ -6,11 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use entity::api_idempotency::{ActiveModel, Column, Entity, Model};
 use entity::fields::Fields;
+use entity::time::ago;
 use platform::backoff;
 use platform::clock::Clock;
 use platform::database::Database;
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
     QuerySelect, QueryTrait,
@@ -77,12 +78,12 @@ impl Once {
         now: DateTime<Utc>,
     ) -> Result<Option<Model>, DbErr> {
         Entity::find_by_id(&self.key)
-            .filter(Column::CreatedAt.gt(now - KEPT))
+            .filter(Expr::col(Column::CreatedAt).gt(ago(db, now, KEPT)))
             .one(db)
             .await
     }
 
-    /// Keeps an answer. `false` when a request with this key that ran beside this one has kept its own: this waits for
+    /// Keeps an answer, given at `now` by the database's clock. `false` when a request with this key that ran beside this one has kept its own: this waits for
     /// the end of the other one's transaction, and the caller takes back what it has done.
     pub(crate) async fn keep(
         &self,
@@ -91,7 +92,7 @@ impl Once {
         now: DateTime<Utc>,
     ) -> Result<bool, DbErr> {
         Entity::delete_by_id(&self.key)
-            .filter(Column::CreatedAt.lte(now - KEPT))
+            .filter(Expr::col(Column::CreatedAt).lte(ago(tx, now, KEPT)))
             .exec(tx)
             .await?;
         let row = ActiveModel {
@@ -139,14 +140,14 @@ pub(crate) async fn prune(
     }
 }
 
-/// Forgets the answers that are older than 24 hours; how many those were.
+/// Forgets the answers that are older than 24 hours by the database's clock, or by `now` on SQLite; how many those were.
 pub async fn prune_once(db: &Database, now: DateTime<Utc>) -> Result<u64, DbErr> {
     let mut total = 0;
     loop {
         let expired = Entity::find()
             .select_only()
             .column(Column::Key)
-            .filter(Column::CreatedAt.lte(now - KEPT))
+            .filter(Expr::col(Column::CreatedAt).lte(ago(db, now, KEPT)))
             .limit(PRUNE_BATCH)
             .into_query();
         let deleted = Entity::delete_many()

@@ -7,11 +7,10 @@ mod signature;
 
 use std::sync::Arc;
 
-use chrono::SubsecRound;
 use entity::stripe_event::{self, Source};
 use metrics::counter;
 use platform::clock::Clock;
-use platform::database::Database;
+use platform::database::{Database, now};
 use platform::wake::Wake;
 use poem::http::StatusCode;
 use poem::{Body, Endpoint, Request, Response};
@@ -64,21 +63,24 @@ impl Webhook {
             return Err(Problem::new(Code::NotFound, detail));
         }
         let body = read(request.take_body()).await?;
-        // Before anything in the body is looked at.
-        let now = self.clock.now();
+        // Before anything in the body is looked at. Stripe's clock against this process's: it may be minutes off.
+        let signed_by = self.clock.now().timestamp();
         let header = request.header("stripe-signature");
         self.secrets
-            .verify(header, &body, now.timestamp())
+            .verify(header, &body, signed_by)
             .map_err(|refused| {
                 Problem::new(Code::InvalidSignature, refused.0).at("Stripe-Signature")
             })?;
         let Some(event) = event::read(&body)? else {
             return Ok("ignored");
         };
-        let (events, now) = ([event], now.trunc_subsecs(6));
+        let events = [event];
         // Doing it twice is doing it once.
-        let fresh =
-            patiently(|| stripe_event::receive(&self.db, &events, Source::Webhook, now)).await?;
+        let receive = || async {
+            let now = now(&self.db, &self.clock).await?;
+            stripe_event::receive(&self.db, &events, Source::Webhook, now).await
+        };
+        let fresh = patiently(receive).await?;
         if fresh > 0 {
             self.inbox.wake();
         }

@@ -1,20 +1,22 @@
 //! How an application changes a customer: the row and its outbox row, in one transaction.
 //!
-//! Nothing else is written and nothing is waited for, so a write needs neither a broker nor Stripe.
+//! Nothing else is written and nothing is waited for, so a write needs neither a broker nor Stripe. On Postgres every
+//! row is stamped with the server's clock, by the statement that writes it; the `now` of a caller is for SQLite.
 
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, SqlErr,
-    Statement,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction,
+    DbBackend, DbErr, EntityTrait, QueryFilter, SqlErr, Statement,
 };
 use uuid::Uuid;
 
-use crate::customer;
+use crate::customer::{self, Column};
 use crate::email::Email;
 use crate::fields::Fields;
 use crate::message::Changed;
 use crate::outbox::{self, Kind};
+use crate::time::present;
 
 /// What a new customer starts with.
 #[derive(Clone, Debug)]
@@ -24,6 +26,7 @@ pub struct NewCustomer {
     pub email: Email,
     /// Canonical and valid; its e-mail is `email`'s.
     pub fields: Fields,
+    /// For SQLite, as everywhere here.
     pub now: DateTime<Utc>,
     pub traceparent: Option<String>,
 }
@@ -52,17 +55,33 @@ pub fn can_create_alone(db: &impl ConnectionTrait) -> bool {
     db.get_database_backend() == DbBackend::Postgres
 }
 
+/// The payload is that of [`Changed`], with the times of the row.
+const CREATE: &str = "\
+    WITH created AS (\
+        INSERT INTO customer (id, email, email_key, name, phone, description, rev, created_at, updated_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, 1, statement_timestamp(), statement_timestamp()) \
+        RETURNING id, rev, created_at, \
+            to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS text), \
+    told AS (\
+        INSERT INTO outbox (customer_id, rev, kind, payload, traceparent, created_at) \
+        SELECT id, rev, 'created', $7::jsonb || jsonb_build_object('created_at', text, 'updated_at', text), \
+            $8, created_at \
+        FROM created) \
+    SELECT created_at FROM created";
+
 /// Creates a customer by one statement, which is its own transaction: one round trip, not four.
 pub async fn create_alone(
     db: &impl ConnectionTrait,
     new: &NewCustomer,
 ) -> Result<customer::Model, Error> {
-    let row = first_state(new);
-    let sql = "WITH created AS (\
-            INSERT INTO customer (id, email, email_key, name, phone, description, rev, created_at, updated_at) \
-            VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7) RETURNING id, rev, updated_at) \
-        INSERT INTO outbox (customer_id, rev, kind, payload, traceparent, created_at) \
-        SELECT id, rev, 'created', $8, $9, updated_at FROM created";
+    create_on_postgres(db, new).await
+}
+
+async fn create_on_postgres(
+    db: &impl ConnectionTrait,
+    new: &NewCustomer,
+) -> Result<customer::Model, Error> {
+    let mut row = first_state(new);
     let values = [
         row.id.into(),
         row.email.clone().into(),
@@ -70,21 +89,22 @@ pub async fn create_alone(
         row.name.clone().into(),
         row.phone.clone().into(),
         row.description.clone().into(),
-        row.created_at.into(),
         Changed::of(&row).to_json().into(),
         new.traceparent.clone().into(),
     ];
-    db.execute_raw(Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        sql,
-        values,
-    ))
-    .await?;
+    let create = Statement::from_sql_and_values(DbBackend::Postgres, CREATE, values);
+    let created = db.query_one_raw(create).await?;
+    let created = created.ok_or(DbErr::RecordNotInserted)?;
+    row.created_at = created.try_get("", "created_at")?;
+    row.updated_at = row.created_at;
     Ok(row)
 }
 
 /// Creates a customer within a transaction.
 pub async fn create(tx: &DatabaseTransaction, new: &NewCustomer) -> Result<customer::Model, Error> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        return create_on_postgres(tx, new).await;
+    }
     let row = first_state(new);
     insert(tx, &row).await?;
     outbox::enqueue(tx, &row, Kind::Created, new.traceparent.clone()).await?;
@@ -116,12 +136,10 @@ pub async fn resend(
     traceparent: Option<String>,
 ) -> Result<customer::Model, Error> {
     let again = customer::ActiveModel {
-        id: Unchanged(row.id),
         rev: Set(row.rev + 1),
-        updated_at: Set(now),
         ..Default::default()
     };
-    let again = again.update(tx).await?;
+    let again = save(tx, row.id, (again, &[Column::UpdatedAt]), now).await?;
     let kind = if again.is_deleted() {
         Kind::Deleted
     } else {
@@ -172,17 +190,33 @@ pub async fn store(
     now: DateTime<Utc>,
 ) -> Result<customer::Model, Error> {
     let updated = customer::ActiveModel {
-        id: Unchanged(row.id),
         email: Set(email.as_given().to_owned()),
         email_key: Set(email.key().to_owned()),
         name: Set(fields.name.clone()),
         phone: Set(fields.phone.clone()),
         description: Set(fields.description.clone()),
         rev: Set(row.rev + 1),
-        updated_at: Set(now),
         ..Default::default()
     };
-    Ok(updated.update(tx).await?)
+    Ok(save(tx, row.id, (updated, &[Column::UpdatedAt]), now).await?)
+}
+
+/// Changes a locked row and stamps these columns of it.
+async fn save(
+    tx: &DatabaseTransaction,
+    id: Uuid,
+    (change, stamps): (customer::ActiveModel, &[Column]),
+    now: DateTime<Utc>,
+) -> Result<customer::Model, DbErr> {
+    let mut saving = customer::Entity::update_many().set(change);
+    for column in stamps {
+        saving = saving.col_expr(*column, present(tx, now));
+    }
+    let saved = saving
+        .filter(Column::Id.eq(id))
+        .exec_with_returning(tx)
+        .await?;
+    saved.into_iter().next().ok_or(DbErr::RecordNotUpdated)
 }
 
 /// Frees a locked row's e-mail for another row, within one transaction: before it ends, [`store`] gives the
@@ -205,13 +239,11 @@ pub async fn bury(
     now: DateTime<Utc>,
 ) -> Result<customer::Model, DbErr> {
     let buried = customer::ActiveModel {
-        id: Unchanged(row.id),
         rev: Set(row.rev + 1),
-        deleted_at: Set(Some(now)),
-        updated_at: Set(now),
         ..Default::default()
     };
-    buried.update(tx).await
+    let stamps = [Column::DeletedAt, Column::UpdatedAt];
+    save(tx, row.id, (buried, &stamps), now).await
 }
 
 fn first_state(new: &NewCustomer) -> customer::Model {

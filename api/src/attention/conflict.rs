@@ -140,7 +140,7 @@ impl Conflicts {
     ) -> Result<Found, Refusal<Resolving>> {
         let condition = if_match.tags()?;
         let (tx, locked, conflict) = self.begin(parse(&id)?, condition.as_ref()).await?;
-        let at = (self.0.now(), Some(caller.traceparent));
+        let at = (self.0.database_now(&tx).await?, Some(caller.traceparent));
         let (conflict, row) = decide::conflict::resolve(&tx, &locked, &conflict, body.0.side(), at)
             .await
             .map_err(refusal)?;
@@ -171,7 +171,8 @@ impl Conflicts {
     ) -> Result<Found, Refusal<Dismissing>> {
         let condition = if_match.tags()?;
         let (tx, locked, conflict) = self.begin(parse(&id)?, condition.as_ref()).await?;
-        let conflict = decide::conflict::dismiss(&tx, &conflict, self.0.now())
+        let now = self.0.database_now(&tx).await?;
+        let conflict = decide::conflict::dismiss(&tx, &conflict, now)
             .await
             .map_err(refusal)?;
         commit(tx).await?;

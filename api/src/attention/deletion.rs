@@ -129,7 +129,8 @@ impl Deletions {
         let tx = database::begin(&self.0.db).await?;
         let count = held(&tx).await.map_err(database::problem)?;
         check(condition.as_ref(), count)?;
-        let accepted = decide::parked::accept_deletions(&tx, self.0.now())
+        let now = self.0.database_now(&tx).await?;
+        let accepted = decide::parked::accept_deletions(&tx, now)
             .await
             .map_err(database::problem)?;
         commit(tx).await?;

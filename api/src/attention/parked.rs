@@ -107,7 +107,7 @@ impl Parked {
     ) -> Result<Decided, Refusal<Acting>> {
         let condition = if_match.tags()?;
         let (tx, locked) = self.begin(&key, condition.as_ref()).await?;
-        let now = self.0.now();
+        let now = self.0.database_now(&tx).await?;
         decide::parked::retry(&tx, &locked, now)
             .await
             .map_err(refusal)?;
@@ -137,7 +137,7 @@ impl Parked {
     ) -> Result<Decided, Refusal<Acting>> {
         let condition = if_match.tags()?;
         let (tx, locked) = self.begin(&key, condition.as_ref()).await?;
-        let now = self.0.now();
+        let now = self.0.database_now(&tx).await?;
         decide::parked::dismiss(&tx, &locked, now)
             .await
             .map_err(refusal)?;
@@ -170,7 +170,8 @@ impl Parked {
     ) -> Result<Decided, Refusal<Resolving>> {
         let condition = if_match.tags()?;
         let (tx, locked) = self.begin(&key, condition.as_ref()).await?;
-        let (now, traceparent) = (self.0.now(), Some(caller.traceparent));
+        let now = self.0.database_now(&tx).await?;
+        let traceparent = Some(caller.traceparent);
         let row = decide::parked::resolve(&tx, &locked, body.0.side(), now, traceparent)
             .await
             .map_err(refusal)?;

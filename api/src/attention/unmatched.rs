@@ -112,7 +112,8 @@ impl Unmatched {
         id: Path<String>,
     ) -> Result<Found, Refusal<Reading>> {
         let tx = database::begin(&self.0.db).await?;
-        let entry = decide::unmatched::retry(&tx, &id, self.0.now())
+        let now = self.0.database_now(&tx).await?;
+        let entry = decide::unmatched::retry(&tx, &id, now)
             .await
             .map_err(refusal)?;
         commit(tx).await?;
@@ -132,7 +133,8 @@ impl Unmatched {
         body: JsonBody<Linking>,
     ) -> Result<Found, Refusal<LinkingIt>> {
         let tx = database::begin(&self.0.db).await?;
-        let entry = decide::unmatched::link(&tx, &id, body.0.customer_id, self.0.now())
+        let now = self.0.database_now(&tx).await?;
+        let entry = decide::unmatched::link(&tx, &id, body.0.customer_id, now)
             .await
             .map_err(refusal)?;
         commit(tx).await?;
@@ -155,7 +157,8 @@ impl Unmatched {
         id: Path<String>,
     ) -> Result<Found, Refusal<Reading>> {
         let tx = database::begin(&self.0.db).await?;
-        let entry = decide::unmatched::dismiss(&tx, &id, self.0.now())
+        let now = self.0.database_now(&tx).await?;
+        let entry = decide::unmatched::dismiss(&tx, &id, now)
             .await
             .map_err(refusal)?;
         commit(tx).await?;

@@ -5,7 +5,7 @@ use entity::customer::{self, Model};
 use entity::email::Email;
 use entity::fields::{self, Fields};
 use entity::write::{self, NewCustomer};
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -95,8 +95,8 @@ impl Customers {
             if let Some(kept) = kept {
                 return repeat(once, kept);
             }
-            let answer = match write::create(&tx, new).await {
-                Ok(row) => created(&row),
+            let row = match write::create(&tx, new).await {
+                Ok(row) => row,
                 Err(write::Error::EmailTaken) => {
                     rollback(tx).await?;
                     // Perhaps by the request that ran beside this one.
@@ -105,8 +105,9 @@ impl Customers {
                 }
                 Err(error) => return Err(refusal(error)),
             };
+            let answer = created(&row);
             let is_first = once
-                .keep(&tx, &answer, new.now)
+                .keep(&tx, &answer, row.created_at)
                 .await
                 .map_err(database::problem)?;
             if is_first {
@@ -173,9 +174,19 @@ impl Customers {
         }
     }
 
-    /// In whole microseconds, which is what the database keeps: the answer to a write is what a read will show.
-    pub(crate) fn now(&self) -> DateTime<Utc> {
+    /// The process's clock, which is the database's where that is SQLite: see [`write`]. In whole microseconds, which is
+    /// what the database keeps: the answer to a write is what a read will show.
+    fn now(&self) -> DateTime<Utc> {
         self.clock.now().trunc_subsecs(6)
+    }
+
+    /// The database's clock.
+    pub(crate) async fn database_now(
+        &self,
+        db: &impl ConnectionTrait,
+    ) -> Result<DateTime<Utc>, Problem> {
+        let now = platform::database::now(db, &self.clock).await;
+        now.map_err(database::problem)
     }
 }
 

@@ -21,7 +21,7 @@ fn id_of(customer: &Value) -> Uuid {
 
 /// A link as the worker would have written it.
 pub(crate) async fn link(api: &Api, id: Uuid, change: impl FnOnce(&mut ActiveModel)) {
-    let now = api.clock.now();
+    let now = api.now().await;
     let mut row = ActiveModel {
         customer_id: Set(id),
         stripe_id: Set(Some(format!("cus_{}", id.simple()))),

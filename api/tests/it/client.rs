@@ -1,6 +1,7 @@
 //! A client without a network: requests go to the endpoint that the server would run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::{App, Keys, WebhookSecrets};
 use chrono::{DateTime, Utc};
@@ -15,7 +16,7 @@ use platform::wake::Wake;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method};
 use poem::{Body, Endpoint, EndpointExt, Request, Response};
-use sea_orm::{EntityTrait, QueryOrder};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QueryOrder};
 use serde_json::{Value, json};
 
 /// An API on a database of its own, at a time of its own. Clones are the same one.
@@ -92,6 +93,28 @@ impl Api {
             .await
     }
 
+    /// Lets time pass: on Postgres, whose clock no test can move, everything that was stored becomes older.
+    pub(crate) async fn later(&self, by: Duration) {
+        self.clock.advance(by);
+        if self.db.get_database_backend() != DbBackend::Postgres {
+            return;
+        }
+        for (table, columns) in TIMES {
+            let micros = by.as_micros();
+            let older = |column| format!("{column} = {column} - interval '{micros} microseconds'");
+            let older: Vec<_> = columns.iter().map(older).collect();
+            let update = format!("UPDATE {table} SET {}", older.join(", "));
+            self.db.execute_unprepared(&update).await.unwrap();
+        }
+    }
+
+    /// The database's clock.
+    pub(crate) async fn now(&self) -> DateTime<Utc> {
+        platform::database::now(&self.db, &self.clock)
+            .await
+            .unwrap()
+    }
+
     /// Creates a customer and returns it.
     pub(crate) async fn created(&self, email: &str) -> Value {
         let reply = self.call("POST", CUSTOMERS, json!({"email": email, "name": "Bob"}));
@@ -108,6 +131,17 @@ impl Api {
         rows.all(&self.db).await.unwrap()
     }
 }
+
+/// What tests look at the times of.
+const TIMES: [(&str, &[&str]); 7] = [
+    ("customer", &["created_at", "updated_at"]),
+    ("outbox", &["created_at"]),
+    ("api_idempotency", &["created_at"]),
+    ("conflict", &["created_at", "resolved_at"]),
+    ("unmatched", &["created_at"]),
+    ("stripe_link", &["updated_at", "parked_at"]),
+    ("timeline", &["at", "committed_at"]),
+];
 
 /// Of Stripe's webhook endpoints, while one of them is rolled.
 pub(crate) const WEBHOOK_SECRETS: &str = "whsec_old,whsec_new";

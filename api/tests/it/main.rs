@@ -8,6 +8,7 @@
 mod attention;
 mod auth;
 mod client;
+mod clock;
 mod concurrency;
 mod idempotency;
 mod list;

@@ -57,7 +57,7 @@ async fn a_write_that_fails_leaves_neither_row_and_says_nothing_of_the_inside() 
             rev: Set(2),
             kind: Set(Kind::Updated),
             payload: Set(json!({})),
-            created_at: Set(api.clock.now()),
+            created_at: Set(api.now().await),
             ..Default::default()
         };
         outbox::Entity::insert(taken).exec(&api.db).await.unwrap();

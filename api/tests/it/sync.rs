@@ -22,7 +22,7 @@ async fn link(api: &Api, id: Uuid, change: impl FnOnce(&mut ActiveModel)) {
         .exec(&api.db)
         .await
         .unwrap();
-    let now = api.clock.now();
+    let now = api.now().await;
     let mut row = ActiveModel {
         customer_id: Set(id),
         stripe_id: Set(Some("cus_1".to_owned())),
@@ -119,7 +119,7 @@ async fn a_conflict_that_waits_for_a_person_is_shown_with_its_fields() {
                 customer_id: Set(id),
                 field: Set(field.to_owned()),
                 winner: Set(Winner::Open),
-                created_at: Set(api.clock.now()),
+                created_at: Set(api.now().await),
                 ..Default::default()
             };
             ids.push(row.insert(&api.db).await.unwrap().id);
@@ -133,7 +133,7 @@ async fn a_conflict_that_waits_for_a_person_is_shown_with_its_fields() {
         for id in ids {
             let resolved = conflict::ActiveModel {
                 id: Set(id),
-                resolved_at: Set(Some(api.clock.now())),
+                resolved_at: Set(Some(api.now().await)),
                 ..Default::default()
             };
             resolved.update(&api.db).await.unwrap();

@@ -17,6 +17,7 @@ const CONFLICTS: &str = "/api/v1/conflicts";
 
 /// A conflict of a customer that is called Bob here, as the worker would have written it.
 async fn clash(api: &Api, customer_id: Uuid, field: &str, winner: Winner) -> String {
+    let now = api.now().await;
     let row = ActiveModel {
         id: Set(Uuid::now_v7()),
         customer_id: Set(customer_id),
@@ -26,8 +27,8 @@ async fn clash(api: &Api, customer_id: Uuid, field: &str, winner: Winner) -> Str
         stripe_value: Set(Some("Bobby".to_owned())),
         winner: Set(winner),
         rev: Set(Some(1)),
-        created_at: Set(api.clock.now()),
-        resolved_at: Set((winner != Winner::Open).then(|| api.clock.now())),
+        created_at: Set(now),
+        resolved_at: Set((winner != Winner::Open).then_some(now)),
         ..Default::default()
     };
     row.insert(&api.db).await.unwrap().id.to_string()
@@ -66,7 +67,7 @@ async fn it_shows_both_values_and_what_can_be_done() {
         let expected = json!({
             "id": conflict, "customer_id": customer["id"], "state": "open", "field": "name", "base": "Base",
             "database": "Robert", "stripe": "Bobby", "winner": null, "decided_by_person": false,
-            "next_step": next_step, "rev": 1, "customer_rev": 2, "since": customer["created_at"],
+            "next_step": next_step, "rev": 1, "customer_rev": 2, "since": item["since"],
             "resolved_at": null, "dismissed_at": null,
         });
         assert_eq!(item, expected);
@@ -85,7 +86,7 @@ async fn lists_are_by_page_by_state_by_field_and_by_customer() {
             let field = ["name", "phone"][number % 2];
             open.push(clash(&api, bob, field, Winner::Open).await);
             if number % 2 == 1 {
-                api.clock.advance(Duration::from_secs(1));
+                api.later(Duration::from_secs(1)).await;
             }
         }
         open.reverse();
