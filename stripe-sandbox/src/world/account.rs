@@ -81,19 +81,19 @@ impl World {
         let Some(path) = &options.file else {
             return Ok(world);
         };
-        let (journal, count) =
+        let (mut journal, count) =
             Journal::open(path, &options.account_id, |entry| world.apply(entry))?;
         let now = options.clock.now().timestamp();
         world.events.prune(now);
         world.keys.prune(now);
         world.ids = Ids::new(options.seed, count as u64);
         let needed = world.entries().count();
-        world.journal = Some(if count > 2 * needed + SLACK {
-            Journal::rewrite(path, &options.account_id, world.entries())
-                .context("compacting the sandbox file")?
-        } else {
+        if count > 2 * needed + SLACK {
             journal
-        });
+                .rewrite(&options.account_id, world.entries())
+                .context("compacting the sandbox file")?;
+        }
+        world.journal = Some(journal);
         Ok(world)
     }
 

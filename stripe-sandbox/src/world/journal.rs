@@ -3,15 +3,17 @@
 //! power cut: there is no fsync for each line).
 
 pub(crate) mod entry;
+mod place;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use self::entry::Entry;
+use self::place::Place;
 
 const FORMAT: u32 = 1;
 
@@ -22,6 +24,7 @@ struct Header {
 }
 
 pub(crate) struct Journal {
+    place: Place,
     file: File,
     line: Vec<u8>,
 }
@@ -35,14 +38,11 @@ impl Journal {
         mut apply: impl FnMut(Entry),
     ) -> anyhow::Result<(Self, usize)> {
         let wrong = || format!("the sandbox file {} can't be read", path.display());
-        if !path.exists() {
-            return Ok((Self::rewrite(path, account, std::iter::empty())?, 0));
-        }
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .open(path)
-            .with_context(wrong)?;
+        let place = Place::take(path)?;
+        let Some(file) = place.open().with_context(wrong)? else {
+            let file = fresh(&place, account, std::iter::empty())?;
+            return Ok((Self::of(place, file), 0));
+        };
         let mut reader = BufReader::new(&file);
         let mut line = String::new();
         let mut good = reader.read_line(&mut line).with_context(wrong)? as u64;
@@ -81,50 +81,25 @@ impl Journal {
             count += 1;
         }
         file.set_len(good).with_context(wrong)?;
-        Ok((
-            Self {
-                file,
-                line: Vec::new(),
-            },
-            count,
-        ))
+        Ok((Self::of(place, file), count))
+    }
+
+    fn of(place: Place, file: File) -> Self {
+        Self {
+            place,
+            file,
+            line: Vec::new(),
+        }
     }
 
     /// Writes a fresh file of `entries` and puts it in the place of the old one.
     pub(crate) fn rewrite(
-        path: &Path,
+        &mut self,
         account: &str,
         entries: impl Iterator<Item = Entry>,
-    ) -> anyhow::Result<Self> {
-        let failed = || format!("the sandbox file {} can't be written", path.display());
-        let beside = PathBuf::from(format!("{}.new", path.display()));
-        let mut writer = BufWriter::new(File::create(&beside).with_context(failed)?);
-        write_line(
-            &mut writer,
-            &Header {
-                stripe_sandbox: FORMAT,
-                account: account.to_owned(),
-            },
-        )
-        .with_context(failed)?;
-        for entry in entries {
-            write_line(&mut writer, &entry).with_context(failed)?;
-        }
-        writer
-            .into_inner()
-            .context("flushing")
-            .with_context(failed)?
-            .sync_all()
-            .with_context(failed)?;
-        std::fs::rename(&beside, path).with_context(failed)?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(path)
-            .with_context(failed)?;
-        Ok(Self {
-            file,
-            line: Vec::new(),
-        })
+    ) -> anyhow::Result<()> {
+        self.file = fresh(&self.place, account, entries)?;
+        Ok(())
     }
 
     /// Appends one entry with a single write.
@@ -133,6 +108,28 @@ impl Journal {
         write_line(&mut self.line, entry)?;
         self.file.write_all(&self.line)
     }
+}
+
+fn fresh(
+    place: &Place,
+    account: &str,
+    entries: impl Iterator<Item = Entry>,
+) -> anyhow::Result<File> {
+    let written = place.replace(|file| {
+        let mut writer = BufWriter::new(file);
+        write_line(
+            &mut writer,
+            &Header {
+                stripe_sandbox: FORMAT,
+                account: account.to_owned(),
+            },
+        )?;
+        for entry in entries {
+            write_line(&mut writer, &entry)?;
+        }
+        Ok(writer.flush()?)
+    });
+    written.context("the sandbox file can't be written")
 }
 
 fn write_line(writer: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {

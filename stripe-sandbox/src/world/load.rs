@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use super::account::World;
 use super::customer::Customer;
 use super::id::Ids;
-use super::journal::Journal;
 use crate::options::Options;
 use crate::sample::{self, Sample};
 use crate::wire::error::Error;
@@ -56,18 +55,14 @@ impl World {
         }
         let merged = self.customers.merged(customers);
         let before = std::mem::replace(&mut self.customers, merged);
-        let Some(path) = &options.file else {
+        let Some(mut journal) = self.journal.take() else {
             return Ok(());
         };
-        match Journal::rewrite(path, &options.account_id, self.entries()) {
-            Ok(journal) => {
-                self.journal = Some(journal);
-                Ok(())
-            }
-            Err(error) => {
-                self.customers = before;
-                Err(Error::internal(format!("{error:#}")))
-            }
-        }
+        let written = journal.rewrite(&options.account_id, self.entries());
+        self.journal = Some(journal);
+        written.map_err(|error| {
+            self.customers = before;
+            Error::internal(format!("{error:#}"))
+        })
     }
 }

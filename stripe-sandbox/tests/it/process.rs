@@ -78,7 +78,7 @@ async fn an_answered_write_outlives_a_kill() {
     served.child.start_kill().unwrap();
     served.child.wait().await.unwrap();
 
-    let served = Served::start(&file(&folder)).await;
+    let mut served = Served::start(&file(&folder)).await;
     let replayed = served
         .post(
             "/v1/customers",
@@ -90,7 +90,7 @@ async fn an_answered_write_outlives_a_kill() {
         (replayed.header("idempotent-replayed"), &replayed.body),
         (Some("true"), &created.body)
     );
-    drop(served);
+    served.child.kill().await.unwrap();
     let sandbox = Sandbox::open(Options {
         file: Some(file(&folder)),
         ..Options::default()
