@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::history::{Fault, History, now};
 use crate::system::{Server, System};
 
+mod clock;
 mod strike;
 
 pub(crate) use strike::mend_broker;
@@ -32,6 +33,7 @@ enum Kind {
     CrashRabbitMq,
     QueueFull,
     MemoryAlarm,
+    StepClock,
     Stripe(usize),
 }
 
@@ -74,6 +76,7 @@ fn servers() -> Vec<Kind> {
         Kind::CrashRabbitMq,
         Kind::QueueFull,
         Kind::MemoryAlarm,
+        Kind::StepClock,
     ]
 }
 
@@ -185,6 +188,7 @@ impl Kind {
             Self::CrashRabbitMq => "kill -9 of RabbitMQ",
             Self::QueueFull => "full queue",
             Self::MemoryAlarm => "memory alarm of RabbitMQ",
+            Self::StepClock => "step of PostgreSQL's clock",
             Self::Stripe(_) => "faults of Stripe",
         }
     }
@@ -196,6 +200,7 @@ impl Kind {
             | Self::RestartPostgres
             | Self::CrashPostgres
             | Self::ReadOnlyPostgres
+            | Self::StepClock
             | Self::Stripe(_) => true,
             Self::Cut(server) | Self::HalfOpen(server) | Self::Slow(server) => {
                 server != Server::RabbitMq

@@ -65,6 +65,9 @@ struct Arguments {
     postgres_ctl: PathBuf,
     #[arg(long, env = "TEST_RABBITMQ_CTL")]
     rabbitmq_ctl: PathBuf,
+    /// The file that says how far PostgreSQL's clock is off; without it the clock stays right
+    #[arg(long, env = "TEST_POSTGRES_CLOCK")]
+    postgres_clock: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -145,6 +148,7 @@ impl Stage {
             amqp_url: arguments.amqp_url.clone(),
             postgres_ctl: arguments.postgres_ctl.clone(),
             rabbitmq_ctl: arguments.rabbitmq_ctl.clone(),
+            postgres_clock: arguments.postgres_clock.clone(),
             programs: arguments.programs.clone(),
             logs: arguments.logs.clone(),
         };

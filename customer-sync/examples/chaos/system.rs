@@ -24,6 +24,8 @@ pub(crate) struct Servers {
     pub(crate) amqp_url: String,
     pub(crate) postgres_ctl: PathBuf,
     pub(crate) rabbitmq_ctl: PathBuf,
+    /// Holds how far PostgreSQL's clock is off, in seconds.
+    pub(crate) postgres_clock: Option<PathBuf>,
     /// The folder of the programs.
     pub(crate) programs: PathBuf,
     pub(crate) logs: PathBuf,

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Kind, STRIPE, pause};
+use super::{Kind, STRIPE, clock, pause};
 use crate::system::proxy::{Mode, Way};
 use crate::system::{Server, System, control};
 
@@ -58,6 +58,7 @@ impl Strike {
             Kind::CrashRabbitMq => self.bounce(&rabbitmq(system).await, "kill", stop).await,
             Kind::QueueFull => self.full(system, stop).await,
             Kind::MemoryAlarm => self.alarm(system, stop).await,
+            Kind::StepClock => clock::step(self, system, stop).await,
             Kind::Stripe(set) => self.stripe(system, set, stop).await,
         }
     }
