@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use entity::message::{EXCHANGE, QUEUES};
+use migration::sqlite_file;
 use outbox_relay::{Components, Relay};
 use platform::broker::{Broker, Topology};
 use platform::clock::Clock;
@@ -39,6 +40,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     let webhook_secrets = arguments.api.webhook_secrets()?;
     let amqp_url = arguments.broker.url()?;
     let _folder = Folder::take(&arguments.data_dir)?;
+    let _database = sqlite_file::take(state::url(&arguments)?.expose())?;
 
     let mut supervisor = Supervisor::new(GRACE);
     let mut places = Places {
@@ -143,7 +145,7 @@ async fn start_sandbox(
         .context("starting the Stripe sandbox (SANDBOX_LISTEN)")?;
     let address = listener.local_addr()?;
     let sandbox = Sandbox::open(stripe_sandbox::Options {
-        file: Some(arguments.data_dir.join("sandbox.jsonl")),
+        file: Some(state::sandbox_file(&arguments.data_dir)),
         ..Default::default()
     })
     .context("opening the Stripe sandbox")?;

@@ -1,10 +1,11 @@
 //! What the process keeps on disk: its folder, which one process may use at a time, and its database.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use migration::sqlite_file;
 use migration::{Migrator, MigratorTrait};
 use platform::backoff::Backoff;
 use platform::config::Secret;
@@ -33,20 +34,25 @@ impl Folder {
     /// # Errors
     /// Another process has it: two on one SQLite file would each take the other's pushes for dead.
     pub(crate) fn take(path: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(path)
+        let mut folder = DirBuilder::new();
+        folder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+        folder
+            .create(path)
             .with_context(|| format!("making the folder {} (DATA_DIR)", path.display()))?;
-        let file = path.join("lock");
-        let lock = File::create(&file).with_context(|| format!("opening {}", file.display()))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
-            Err(TryLockError::WouldBlock) => bail!(
+        let lock = sqlite_file::lock(&path.join("lock"))?.with_context(|| {
+            format!(
                 "another customer-sync uses {}; stop it, or give this one another DATA_DIR",
                 path.display()
-            ),
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("locking {}", file.display()))
-            }
+            )
+        })?;
+        // Older versions left them as the umask had them.
+        for file in sqlite_file::with_logs(&file(path)) {
+            sqlite_file::make_private(&file);
         }
+        sqlite_file::make_private(&sandbox_file(path));
+        Ok(Self { _lock: lock })
     }
 }
 
@@ -96,10 +102,15 @@ pub(crate) fn url(arguments: &Arguments) -> anyhow::Result<Secret> {
     match arguments.database_url()? {
         Some(url) => Ok(url),
         None => {
-            let file = file(&arguments.data_dir);
-            Ok(Secret::new(format!("sqlite:{}?mode=rwc", file.display())))
+            let url = sqlite_file::url_of(&file(&arguments.data_dir))?;
+            Ok(Secret::new(url))
         }
     }
+}
+
+/// Where the sandbox of a folder keeps its customers.
+pub(crate) fn sandbox_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("sandbox.jsonl")
 }
 
 /// The database of a folder, where none is named.

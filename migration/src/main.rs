@@ -51,6 +51,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let url = database_url(&arguments)?;
+    let _in_use = migration::sqlite_file::take(&url)?;
     let mut options = ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false);
     let db = Database::connect(options)

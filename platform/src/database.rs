@@ -109,6 +109,12 @@ pub fn within_bounds<T, E: From<DbErr>>(
     }
 }
 
+fn is_in_memory(url: &str) -> bool {
+    let database = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let (path, query) = database.split_once('?').unwrap_or((database, ""));
+    path == ":memory:" || query.split('&').any(|pair| pair == "mode=memory")
+}
+
 fn sqlite(url: &str, max_connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
@@ -117,7 +123,7 @@ fn sqlite(url: &str, max_connections: u32) -> ConnectOptions {
         .test_before_acquire(false)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .max_connections(max_connections);
-    if url.contains(":memory:") || url.contains("mode=memory") {
+    if is_in_memory(url) {
         // Every connection would have a database of its own, which ends with it.
         options
             .max_connections(1)

@@ -13,7 +13,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Ended;
-use super::file::Part;
+use super::file::{Output, is_stdout};
 use super::format::Format;
 use super::interrupt::Interrupt;
 use super::open;
@@ -23,7 +23,7 @@ const PAGE: u64 = 1_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Where to; absent: stdout. It is about people, and only its owner may read it
+    /// Where to; absent or -: stdout. A regular file is replaced, a link or device never. It is about people, and only its owner may read it
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Absent: by the file's ending, or csv to stdout
@@ -59,19 +59,13 @@ const NAMES: [&str; 8] = [
 pub(crate) async fn run(arguments: Arguments, options: Options) -> anyhow::Result<Ended> {
     platform::telemetry::init(&arguments.log)?;
     let format = match &options.file {
-        Some(path) => Format::of(path, options.format)?,
-        None => options.format.unwrap_or(Format::Csv),
+        Some(path) if !is_stdout(path) => Format::of(path, options.format)?,
+        _ => options.format.unwrap_or(Format::Csv),
     };
     let opened = open::existing(&arguments).await?;
-    let count = match &options.file {
-        Some(path) => {
-            let mut file = Part::create(path)?;
-            let count = export(&opened.db, format, &mut file).await?;
-            file.finish()?;
-            count
-        }
-        None => export(&opened.db, format, &mut std::io::stdout()).await?,
-    };
+    let mut output = Output::create(options.file.as_deref())?;
+    let count = export(&opened.db, format, &mut output).await?;
+    output.finish()?;
     let _ = writeln!(std::io::stderr(), "{count} customers exported.");
     Ok(Ended::Well)
 }

@@ -1,79 +1,113 @@
-//! A file that is there when it is complete, and not before.
+//! What a command writes for a person: a file that is there when it is complete, and not before, or standard output.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use tempfile::NamedTempFile;
 
-/// A file under its final name with `.part` behind it. One that nobody finishes is removed; a `.part` that is left behind
-/// is of a process that was killed.
-pub(crate) struct Part {
-    /// None once it is finished.
-    writer: Option<BufWriter<File>>,
-    part: PathBuf,
+/// Where to write.
+pub(crate) enum Output {
+    Stdout(Stdout),
+    File(AtomicFile),
+}
+
+/// A new file beside its target, under a name that nobody can foretell. It gets its name when it is finished; one that
+/// nobody finishes is removed, unless the process is killed.
+pub(crate) struct AtomicFile {
+    writer: BufWriter<NamedTempFile>,
     path: PathBuf,
 }
 
-impl Part {
-    /// Starts one, for its owner's eyes only: it is about people.
-    pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".part");
-        let part = PathBuf::from(name);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options
-            .open(&part)
-            .with_context(|| format!("opening {}", part.display()))?;
+impl Output {
+    /// A path of `-` or `/dev/stdout`, or none, is standard output.
+    ///
+    /// # Errors
+    /// There is something else than a regular file of that name: only such a file is ever replaced.
+    pub(crate) fn create(path: Option<&Path>) -> anyhow::Result<Self> {
+        match path.filter(|path| !is_stdout(path)) {
+            Some(path) => Ok(Self::File(AtomicFile::create(path)?)),
+            None => Ok(Self::Stdout(std::io::stdout())),
+        }
+    }
+
+    /// Gives a file its name.
+    pub(crate) fn finish(self) -> anyhow::Result<()> {
+        match self {
+            Self::Stdout(mut stdout) => stdout.flush().context("writing to standard output"),
+            Self::File(file) => file.finish(),
+        }
+    }
+}
+
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-") || path == Path::new("/dev/stdout")
+}
+
+impl AtomicFile {
+    fn create(path: &Path) -> anyhow::Result<Self> {
+        check_target(path)?;
+        // A file that is made anew, for its owner's eyes only: it is about people.
+        let file = NamedTempFile::with_prefix_in(".customer-sync-", folder(path))
+            .with_context(|| format!("creating a file in {}", folder(path).display()))?;
         Ok(Self {
-            writer: Some(BufWriter::new(file)),
-            part,
+            writer: BufWriter::new(file),
             path: path.to_owned(),
         })
     }
 
-    /// Gives it its name, in place of an older file of that name.
-    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
-        let shown = self.part.display().to_string();
-        self.open()
-            .and_then(Write::flush)
-            .with_context(|| format!("writing {shown}"))?;
-        let Some(writer) = self.writer.take() else {
-            return Ok(());
-        };
+    fn finish(self) -> anyhow::Result<()> {
+        let Self { writer, path } = self;
+        let writing = || format!("writing {}", path.display());
         let file = writer
             .into_inner()
-            .with_context(|| format!("writing {shown}"))?;
-        file.sync_all()
-            .with_context(|| format!("writing {shown} to the disk"))?;
-        std::fs::rename(&self.part, &self.path)
-            .with_context(|| format!("renaming {shown} to {}", self.path.display()))
-    }
-
-    fn open(&mut self) -> std::io::Result<&mut BufWriter<File>> {
-        self.writer
-            .as_mut()
-            .ok_or_else(|| std::io::ErrorKind::NotConnected.into())
+            .map_err(std::io::IntoInnerError::into_error)
+            .with_context(writing)?;
+        file.as_file().sync_all().with_context(writing)?;
+        check_target(&path)?;
+        // A link that was put there meanwhile would be replaced, and not followed.
+        file.persist(&path).with_context(writing)?;
+        // The name survives a power cut too, where a folder can be synchronised.
+        let _ = File::open(folder(&path)).and_then(|folder| folder.sync_all());
+        Ok(())
     }
 }
 
-impl Write for Part {
+/// The folder of a file.
+fn folder(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    parent.unwrap_or(Path::new("."))
+}
+
+fn check_target(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(found) if found.is_symlink() => {
+            bail!("{shown} is a symbolic link: name the file that it leads to")
+        }
+        Ok(found) if found.is_dir() => bail!("{shown} is a folder: name a file in it"),
+        Ok(_) => {
+            bail!("{shown} is not a regular file: write to standard output (-) and redirect it")
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("opening {shown}")),
+    }
+}
+
+impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.open()?.write(bytes)
+        match self {
+            Self::Stdout(stdout) => stdout.write(bytes),
+            Self::File(file) => file.writer.write(bytes),
+        }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.open()?.flush()
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if self.writer.is_some() {
-            let _ = std::fs::remove_file(&self.part);
+        match self {
+            Self::Stdout(stdout) => stdout.flush(),
+            Self::File(file) => file.writer.flush(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail, ensure};
 use entity::worker;
+use migration::sqlite_file::{self, InUse};
 use migration::{Migrator, MigratorTrait};
 use platform::clock::Clock;
 use platform::database::{self, Database};
@@ -22,6 +23,7 @@ const CONNECTIONS: u32 = 4;
 pub(crate) struct Opened {
     pub(crate) db: Database,
     folder: Option<Folder>,
+    _in_use: Option<InUse>,
 }
 
 /// A database that is there, with this version's schema; nothing is written to it.
@@ -42,11 +44,16 @@ pub(crate) async fn existing(arguments: &Arguments) -> anyhow::Result<Opened> {
     let folder = is_sqlite
         .then(|| Folder::take(&arguments.data_dir))
         .transpose()?;
+    let in_use = sqlite_file::take(url.expose())?;
     let db = database::connect(&url, CONNECTIONS)
         .await
         .context("opening the database")?;
     check_schema(&db).await?;
-    Ok(Opened { db, folder })
+    Ok(Opened {
+        db,
+        folder,
+        _in_use: in_use,
+    })
 }
 
 /// A database that may be filled: on SQLite it is made if it is missing.
@@ -54,12 +61,18 @@ pub(crate) async fn existing(arguments: &Arguments) -> anyhow::Result<Opened> {
 /// # Errors
 /// As [`existing`]'s.
 pub(crate) async fn fillable(arguments: &Arguments) -> anyhow::Result<Opened> {
-    if !state::url(arguments)?.expose().starts_with("sqlite:") {
+    let url = state::url(arguments)?;
+    if !url.expose().starts_with("sqlite:") {
         return existing(arguments).await;
     }
     let folder = Some(Folder::take(&arguments.data_dir)?);
+    let in_use = sqlite_file::take(url.expose())?;
     let (db, _) = state::open(arguments).await?;
-    Ok(Opened { db, folder })
+    Ok(Opened {
+        db,
+        folder,
+        _in_use: in_use,
+    })
 }
 
 /// Reads only: the migrator would create its own table, for which a role that only uses the schema has no grants.
@@ -97,7 +110,7 @@ pub(crate) struct Worker {
 pub(crate) async fn worker(arguments: &mut Arguments) -> anyhow::Result<Worker> {
     let opened = existing(arguments).await?;
     let mut sandbox = None;
-    let file = arguments.data_dir.join("sandbox.jsonl");
+    let file = state::sandbox_file(&arguments.data_dir);
     if opened.folder.is_some() && arguments.worker.uses_sandbox()? && file.exists() {
         let running = stripe_sandbox::start(stripe_sandbox::Options {
             file: Some(file),
@@ -118,6 +131,7 @@ pub(crate) async fn worker(arguments: &mut Arguments) -> anyhow::Result<Worker> 
         gauge: Gauge::default(),
     };
     // One more who reads: a share as theirs, though they do not make room for it.
+    engine.resume_moments().await?;
     let now = engine.now(&engine.db).await?;
     let others = worker::count_since(&engine.db, now - LIVE).await?;
     let share = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);

@@ -7,7 +7,7 @@ use anyhow::Context;
 use sync_worker::preview;
 
 use super::Ended;
-use super::file::Part;
+use super::file::Output;
 use super::open;
 use crate::arguments::Arguments;
 
@@ -32,7 +32,7 @@ pub(crate) async fn run(mut arguments: Arguments, options: Options) -> anyhow::R
     let worker = open::worker(&mut arguments).await?;
     let document = Document::of(preview::read(&worker.engine).await?);
     if let Some(path) = &options.output {
-        let mut file = Part::create(path)?;
+        let mut file = Output::create(Some(path))?;
         document
             .write(&mut file)
             .with_context(|| format!("writing the plan to {}", path.display()))?;

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 mod export;
+#[cfg(unix)]
+mod file;
 mod import;
 mod plan;
 

@@ -11,7 +11,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::batch::Taken;
-use crate::command::file::Part;
+use crate::command::file::Output;
 
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -23,7 +23,7 @@ pub(super) struct Progress {
     counts: Counts,
     /// The e-mails so far, as hashes: 8 bytes each, and what the set needs. Two with one hash would be told as one.
     emails: HashSet<u64>,
-    errors: Option<Part>,
+    errors: Option<Output>,
     bar: Option<ProgressBar>,
     told_at: Instant,
 }
@@ -51,7 +51,7 @@ impl Progress {
         Ok(Self {
             counts: Counts::default(),
             emails: HashSet::new(),
-            errors: errors.map(Part::create).transpose()?,
+            errors: errors.map(|path| Output::create(Some(path))).transpose()?,
             bar,
             told_at: Instant::now(),
         })

@@ -188,6 +188,7 @@ async fn the_sandbox_of_a_folder_is_planned_against() {
     let sandbox = stripe_sandbox::Sandbox::open(options).unwrap();
     let new = [("email", "grace@x.io"), ("name", "Grace")];
     sandbox.create_as_human(&new).unwrap();
+    drop(sandbox);
     let mut command = pair.command(&["plan"]);
     command
         .env_remove("STRIPE_SECRET_KEY")
