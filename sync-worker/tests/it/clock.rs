@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use entity::outbox;
+use entity::{downsync_state, outbox};
 use platform::clock::Clock;
 use sea_orm::EntityTrait;
+use sea_orm::sea_query::Expr;
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::apply::Applied;
 use sync_worker::downsync::recheck;
@@ -152,6 +153,26 @@ async fn late_push_reads_first_after_a_step_back() {
         .iter()
         .map(|conflict| conflict.stripe_value.as_deref());
     assert_eq!(kept.collect::<Vec<_>>(), [Some("of Stripe")]);
+}
+
+/// Nobody knows how long ago webhooks were found to deliver, if the time of that is still to come.
+#[tokio::test]
+async fn webhooks_proven_before_a_step_back_cover_nothing() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let proven_at = Expr::value(Some(world.now().await));
+    downsync_state::Entity::update_many()
+        .col_expr(downsync_state::Column::WebhooksProvenAt, proven_at)
+        .exec(&world.engine.db)
+        .await
+        .unwrap();
+    for (name, by, reads) in [("B", 0, 0), ("C", -10, 1)] {
+        step(&world, TimeDelta::minutes(by));
+        world.update(row.id, &[("name", name)]).await;
+        world.forget_requests();
+        world.push(row.id).await;
+        assert_eq!(world.reads().len(), reads, "{name}");
+    }
 }
 
 #[tokio::test]
