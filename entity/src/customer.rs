@@ -80,6 +80,21 @@ pub async fn find_living_by_email_key(
         .await
 }
 
+/// Of these e-mails, by their normal form, those that a tombstone has.
+pub async fn find_deleted_email_keys(
+    db: &impl ConnectionTrait,
+    email_keys: &[&str],
+) -> Result<Vec<String>, DbErr> {
+    Entity::find()
+        .select_only()
+        .column(Column::EmailKey)
+        .filter(Column::EmailKey.is_in(email_keys.iter().copied()))
+        .filter(Column::DeletedAt.is_not_null())
+        .into_tuple()
+        .all(db)
+        .await
+}
+
 /// The row, a tombstone included, locked until the transaction ends. On SQLite the transaction has
 /// the whole database's write lock already.
 pub async fn lock(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<Model>, DbErr> {

@@ -83,8 +83,8 @@ impl Reason {
     pub fn next_step(self) -> &'static str {
         match self {
             Self::DeletedInStripe => {
-                "Resolve it with side stripe to delete the customer here too, or with side database to create it \
-                 in Stripe anew."
+                "Link an unmatched Stripe customer with the same e-mail to it, or resolve it with side stripe to \
+                 delete the customer here too, or with side database to send it to Stripe anew."
             }
             Self::DeletionRefused => {
                 "Make sure that the deletions in Stripe were meant; then accept them all at once, or resolve this \

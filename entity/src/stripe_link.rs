@@ -115,6 +115,11 @@ impl Model {
         self.parked_reason.as_deref().map(Reason::of)
     }
 
+    /// Whether Stripe's customer was deleted and the row is parked for it: another Stripe customer may take its place.
+    pub fn awaits_substitute(&self) -> bool {
+        self.parked() == Some(Reason::DeletedInStripe) && self.parked_dismissed_at.is_none()
+    }
+
     /// The fingerprint that goes with the rest of the link.
     pub fn expected_fingerprint(&self) -> i64 {
         fingerprint::of_link(

@@ -1,7 +1,11 @@
 //! A Stripe customer that cannot become a row, and why. Shown to people; never touched by us.
 
-use sea_orm::DatabaseTransaction;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Expr;
+use sea_orm::{Condition, DatabaseTransaction};
+
+use crate::customer;
+use crate::email::Email;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "unmatched")]
@@ -11,7 +15,8 @@ pub struct Model {
     pub reason: Reason,
     /// The address as Stripe has it, if it has one.
     pub email: Option<String>,
-    /// The row that owns the address, where that is the reason.
+    /// The row that owns the address, or owned it until it was deleted. Cleared by the person who retries the entry of
+    /// a deleted row: then it may become a new one.
     pub customer_id: Option<Uuid>,
     pub created_at: DateTimeUtc,
     /// A person has seen it and leaves it as it is. Of one under review: it is nobody's of ours.
@@ -26,6 +31,50 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// Whether its address, by its normal form, is this one.
+    pub fn has_email_key(&self, key: &str) -> bool {
+        let email = Email::parse(self.email.as_deref().unwrap_or_default());
+        email.is_ok_and(|email| email.key() == key)
+    }
+}
+
+/// The Stripe customers that could take the place of the one that the row is linked to: they name the row or share its
+/// address, and no person has dismissed them.
+pub async fn find_substitutes(
+    db: &impl ConnectionTrait,
+    row: &customer::Model,
+) -> Result<Vec<Model>, DbErr> {
+    let mut found = Entity::find()
+        .filter(Column::CustomerId.eq(row.id))
+        .filter(Column::DismissedAt.is_null())
+        .all(db)
+        .await?;
+    found.retain(|entry| {
+        entry.reason == Reason::Duplicate
+            || entry.reason.is_by_email() && entry.has_email_key(&row.email_key)
+    });
+    Ok(found)
+}
+
+/// Has customers read again, unless that is due already.
+pub async fn reread(
+    tx: &DatabaseTransaction,
+    stripe_ids: &[String],
+    at: DateTimeUtc,
+) -> Result<(), DbErr> {
+    let is_later = Condition::any()
+        .add(Column::RecheckAt.is_null())
+        .add(Column::RecheckAt.gt(at));
+    Entity::update_many()
+        .col_expr(Column::RecheckAt, Expr::value(at))
+        .filter(Column::StripeId.is_in(stripe_ids))
+        .filter(is_later)
+        .exec(tx)
+        .await?;
+    Ok(())
+}
 
 /// It became a row, or is gone.
 pub async fn forget(tx: &DatabaseTransaction, stripe_id: &str) -> Result<(), DbErr> {
@@ -46,6 +95,8 @@ pub enum Reason {
     Duplicate,
     /// It matches a row by e-mail only, and such links are to be reviewed.
     Review,
+    /// The row with this e-mail was deleted while this customer was in Stripe.
+    CustomerDeleted,
 }
 
 impl Reason {
@@ -57,6 +108,15 @@ impl Reason {
             Self::EmailTaken => "email_taken",
             Self::Duplicate => "duplicate",
             Self::Review => "review",
+            Self::CustomerDeleted => "customer_deleted",
+        }
+    }
+
+    /// Whether the row of the entry is the one with the same address.
+    pub fn is_by_email(self) -> bool {
+        match self {
+            Self::EmailTaken | Self::Review | Self::CustomerDeleted => true,
+            Self::NoEmail | Self::InvalidEmail | Self::Duplicate => false,
         }
     }
 
@@ -80,8 +140,11 @@ impl Reason {
                  dismiss this."
             }
             Self::Review => {
-                "Link it to the customer with the same e-mail if the two are the same, or dismiss this and retry the \
-                 parked customer to create another one in Stripe."
+                "Link it to the customer with the same e-mail if the two are the same, or dismiss this and resolve \
+                 the parked customer with side database to send it to Stripe anew."
+            }
+            Self::CustomerDeleted => {
+                "Retry this to make it a new customer here, delete it in Stripe too, or dismiss this."
             }
         }
     }

@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod consume;
 pub mod diff;
+pub(crate) mod duplicate;
 pub mod events;
 mod fence;
 mod import;

@@ -94,6 +94,8 @@ pub struct Known<'a> {
     pub open: &'a [conflict::Model],
     /// Another living row has the copy's e-mail.
     pub email_is_taken: bool,
+    /// Another Stripe customer could take the place of the deleted one.
+    pub has_substitute: bool,
     /// The two were linked by their e-mail only: push once more, so that Stripe's side names our row.
     pub must_stamp: bool,
 }
@@ -146,7 +148,7 @@ fn judge_deleted(known: Known<'_>, on_delete: OnDelete) -> Verdict {
             Verdict::Nothing
         };
     }
-    if has_edit_waiting {
+    if has_edit_waiting || known.has_substitute {
         return if is_parked_for(known, Reason::DeletedInStripe) {
             Verdict::Nothing
         } else {

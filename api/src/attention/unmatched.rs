@@ -45,6 +45,8 @@ enum Reason {
     Duplicate,
     /// It matches a customer by e-mail only, and such links are to be reviewed.
     Review,
+    /// The customer with this e-mail was deleted while this one was in Stripe.
+    CustomerDeleted,
 }
 
 #[OpenApi(prefix_path = "/api/v1/unmatched", tag = "Tag::Attention")]

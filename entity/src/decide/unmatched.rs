@@ -9,13 +9,20 @@ use super::Refused;
 use crate::unmatched::{ActiveModel, Entity, Model};
 use crate::{customer, stripe_link};
 
-/// Has it read again at once: it becomes a row if it can by now.
+/// Has it read again at once: it becomes a row if it can by now. Of a row that was deleted, it is released.
 pub async fn retry(
     tx: &DatabaseTransaction,
     stripe_id: &str,
     now: DateTime<Utc>,
 ) -> Result<Model, Refused> {
     let mut entry = lock(tx, stripe_id).await?;
+    // The deletion of its row keeps it from becoming a new one until now.
+    if entry.reason.as_ref().is_by_email()
+        && let Some(id) = entry.customer_id.as_ref()
+        && customer::find_living(tx, *id).await?.is_none()
+    {
+        entry.customer_id = Set(None);
+    }
     entry.recheck_at = Set(Some(now));
     entry.dismissed_at = Set(None);
     Ok(entry.update(tx).await?)
@@ -36,7 +43,7 @@ pub async fn dismiss(
     Ok(entry.update(tx).await?)
 }
 
-/// Has it linked to a row that is not in Stripe yet: it is read again, and the two are merged as at a first meeting.
+/// Has it linked to a row that is not in Stripe, yet or any more: it is read again, and the two are merged as at a first meeting.
 ///
 /// # Errors
 /// There is no such row, or it is linked already.
@@ -52,7 +59,7 @@ pub async fn link(
     if customer::find_living(tx, customer_id).await?.is_none() {
         return Err(Refused::NoSuchCustomer);
     }
-    if link.is_some_and(|link| link.stripe_id.is_some()) {
+    if link.is_some_and(|link| link.stripe_id.is_some() && !link.awaits_substitute()) {
         return Err(Refused::Linked);
     }
     entry.link_to = Set(Some(customer_id));

@@ -10,6 +10,7 @@ use entity::{customer, stripe_link, write};
 use platform::database::within_bounds;
 use sea_orm::{DatabaseTransaction, DbErr, SqlErr};
 
+use super::duplicate;
 use super::fence::{counts, put_aside};
 use super::unlinked::{Found, find_a_row};
 use crate::engine::Engine;
@@ -34,11 +35,41 @@ pub enum Applied {
 /// How often a drift is applied anew because another transaction took a unique value first.
 const ATTEMPTS: usize = 3;
 
-/// Applies one drift.
+/// Applies one drift. Before a deletion the other Stripe customers with the same e-mail are recorded; while they cannot be
+/// listed, the customer is read again later.
 ///
 /// # Errors
 /// The database is away, or other writers kept taking the same e-mail first.
 pub async fn apply(engine: &Engine, drift: &Drift) -> Result<Applied, write::Error> {
+    if drift.copy.deleted {
+        let read_at = engine.moment(&engine.db).await?;
+        match duplicate::beside_deleted(engine, drift).await? {
+            Ok(copies) => duplicate::record(engine, copies, read_at).await?,
+            Err(failure) => {
+                tracing::warn!(
+                    stripe.id = %drift.copy.stripe_id,
+                    error = ?failure,
+                    "listing the customers that share the e-mail of a deleted one; trying again"
+                );
+                within_bounds(read_later(engine, drift)).await?;
+                return Ok(Applied::PutAside);
+            }
+        }
+    }
+    apply_locally(engine, drift).await
+}
+
+async fn read_later(engine: &Engine, drift: &Drift) -> Result<(), DbErr> {
+    let tx = engine.begin().await?;
+    let now = engine.now(&tx).await?;
+    if let Some(link) = lock_by_stripe_id(&tx, &drift.copy.stripe_id).await? {
+        put_aside(&tx, &link, now).await?;
+    }
+    tx.commit().await
+}
+
+/// [`apply`], with no call to Stripe.
+pub(super) async fn apply_locally(engine: &Engine, drift: &Drift) -> Result<Applied, write::Error> {
     let mut attempt = 1;
     loop {
         match within_bounds(apply_once(engine, drift)).await {

@@ -11,7 +11,7 @@ use super::recheck::AFTER_ERROR;
 use crate::engine::PUSH_EXPIRY;
 
 /// How soon a customer whose copy was put aside is read again.
-const READ_AGAIN_AFTER: chrono::Duration = chrono::Duration::milliseconds(500);
+pub(super) const READ_AGAIN_AFTER: chrono::Duration = chrono::Duration::milliseconds(500);
 
 /// A copy counts only if it was read after the last push was acknowledged and after the
 /// last copy that counted, and if no push is under way. Anything else may show a state that we have

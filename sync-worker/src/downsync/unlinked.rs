@@ -11,7 +11,8 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
 
-use super::fence::{counts, put_aside};
+use super::duplicate;
+use super::fence::{READ_AGAIN_AFTER, counts, put_aside};
 use super::import::{self, Newcomer};
 use crate::engine::Engine;
 use crate::frozen::Frozen;
@@ -77,6 +78,9 @@ pub(super) async fn find_a_row(
         let link = stripe_link::lock_or_create(tx, row.id, now).await?;
         return adopt(engine, tx, (&link, Match::Email), drift, now).await;
     }
+    if let Some(id) = duplicate::deleted_owner(tx, &copy.stripe_id, &email).await? {
+        return no_row(tx, copy, (Reason::CustomerDeleted, Some(id)), now).await;
+    }
     let newcomer = Newcomer { drift, email };
     let imported = import::insert(tx, &[newcomer], now).await?;
     if imported.is_empty() {
@@ -120,17 +124,30 @@ async fn adopt(
         // A push has linked it while we waited for the lock: start anew.
         return Err(write::Error::EmailTaken);
     }
-    if link.stripe_id.is_some() {
-        let reason = if by_email {
-            Reason::EmailTaken
-        } else {
-            Reason::Duplicate
-        };
-        return no_row(tx, copy, (reason, Some(link.customer_id)), now).await;
+    let reason = if by_email {
+        Reason::EmailTaken
+    } else {
+        Reason::Duplicate
+    };
+    let beside = (reason, Some(link.customer_id));
+    let is_substitute = link.awaits_substitute() && is_living(tx, link.customer_id).await?;
+    if link.stripe_id.is_some() && !is_substitute {
+        if link
+            .observed_order
+            .is_some_and(|order| drift.read_at.order <= order)
+        {
+            // It may be an old copy of the customer that was linked before.
+            return read_later(tx, copy, beside, now).await;
+        }
+        return no_row(tx, copy, beside, now).await;
     }
     // A create in doubt looks for its own customer first, and then for one with the same e-mail.
-    let is_in_doubt = by != Match::Metadata && link.request_body.is_some();
+    let is_in_doubt =
+        by != Match::Metadata && link.stripe_id.is_none() && link.request_body.is_some();
     if is_in_doubt || !counts(link, drift.read_at, now) {
+        if is_substitute {
+            return read_later(tx, copy, beside, now).await;
+        }
         put_aside(tx, link, now).await?;
         return Ok(Found::PutAside);
     }
@@ -140,16 +157,38 @@ async fn adopt(
     let Some(row) = customer::lock(tx, link.customer_id).await? else {
         return Ok(Found::Ignored);
     };
-    if by_email && !has_email_of(&row, copy) {
+    if by_email && !has_email_of(&row, copy) || is_substitute && row.is_deleted() {
         // It was given up while we waited for the lock: start anew.
         return Err(write::Error::EmailTaken);
+    }
+    if by_email && is_substitute && has_rival(tx, &row, copy).await? {
+        return no_row(tx, copy, (Reason::Review, Some(row.id)), now).await;
     }
     // The two must have had the e-mail at the same time: an old copy may show one that the customer has
     // given up before the row got it. A row that was edited since finds its customer by its own push.
     if by_email && may_be_edited_since(&row, link, drift.read_at, now) {
+        if is_substitute {
+            return read_later(tx, copy, beside, now).await;
+        }
         return Ok(Found::PutAside);
     }
+    store_link(engine, tx, (&row, link), (drift, by), now).await
+}
+
+/// Links the row, under the locks, and merges the two.
+async fn store_link(
+    engine: &Engine,
+    tx: &DatabaseTransaction,
+    (row, link): (&customer::Model, &stripe_link::Model),
+    (drift, by): (&Drift, Match),
+    now: DateTime<Utc>,
+) -> Result<Found, write::Error> {
+    let copy = &drift.copy;
+    let is_substitute = link.stripe_id.is_some();
     let mut adopted = link.clone().into_active_model();
+    if is_substitute {
+        adopted.start_anew();
+    }
     adopted.stripe_id = Set(Some(copy.stripe_id.clone()));
     adopted.stripe_created = Set(Some(copy.created));
     if by == Match::Metadata {
@@ -160,7 +199,7 @@ async fn adopt(
         adopted.end_request();
         adopted.attempts = Set(0);
     }
-    if link.parked() == Some(parked::Reason::LinkReview) {
+    if is_substitute || link.parked() == Some(parked::Reason::LinkReview) {
         adopted.unpark();
     }
     if row.is_deleted() {
@@ -176,8 +215,37 @@ async fn adopt(
         read_at: Some(drift.read_at),
         must_stamp: by != Match::Metadata,
     };
-    observe(tx, &engine.policy, (&row, &link), sight, now).await?;
+    observe(tx, &engine.policy, (row, &link), sight, now).await?;
     Ok(Found::Linked)
+}
+
+async fn is_living(tx: &DatabaseTransaction, id: Uuid) -> Result<bool, DbErr> {
+    Ok(customer::find_living(tx, id).await?.is_some())
+}
+
+/// Whether yet another Stripe customer could take the place of the deleted one.
+async fn has_rival(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    copy: &StripeCopy,
+) -> Result<bool, DbErr> {
+    let substitutes = unmatched::find_substitutes(tx, row).await?;
+    Ok(substitutes
+        .iter()
+        .any(|other| other.stripe_id != copy.stripe_id))
+}
+
+/// Notes it, and has it read again soon: the copy is too old to be acted on.
+async fn read_later(
+    tx: &DatabaseTransaction,
+    copy: &StripeCopy,
+    why: (Reason, Option<Uuid>),
+    now: DateTime<Utc>,
+) -> Result<Found, write::Error> {
+    no_row(tx, copy, why, now).await?;
+    let ids = [copy.stripe_id.clone()];
+    unmatched::reread(tx, &ids, now + READ_AGAIN_AFTER).await?;
+    Ok(Found::PutAside)
 }
 
 /// Whether the row lives and has the copy's e-mail.

@@ -6,14 +6,18 @@ use entity::email::Email;
 use entity::fields::{Field, Fields};
 use entity::merge::{Clash, Owner};
 use entity::message::{Moment, StripeCopy};
+use entity::stripe_link::Parked;
 use entity::timeline::{self, Detail, Step};
-use entity::{conflict, stripe_link, write};
+use entity::{conflict, stripe_link, unmatched, write};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ActiveModelTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
 
 use super::{Known, Merge, Verdict, is_parked_by_copy, judge, parked_at};
 use crate::policy::Policy;
+
+const HAS_SUBSTITUTE: &str =
+    "the customer was deleted in Stripe, where another one has the same e-mail";
 
 /// What an observation led to; counted and shown in logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,7 @@ pub async fn observe(
 ) -> Result<Observed, write::Error> {
     let fields = row.fields();
     let open = conflict::held_of(tx, row.id).await?;
+    let substitutes = substitutes(tx, row, sight.copy).await?;
     let known = Known {
         row: &fields,
         is_deleted: row.is_deleted(),
@@ -60,6 +65,7 @@ pub async fn observe(
         link,
         open: &open,
         email_is_taken: email_is_taken(tx, row.id, &sight.copy.fields).await?,
+        has_substitute: !substitutes.is_empty(),
         must_stamp: sight.must_stamp,
     };
     let verdict = judge(known, sight.copy, &policy.owners, policy.on_stripe_delete);
@@ -92,7 +98,9 @@ pub async fn observe(
             (Observed::Deleted, buried.rev)
         }
         Verdict::Park(park) => {
-            change.park(parked_at(park, row.rev, sight.copy), now);
+            let mut parked = parked_at(park, row.rev, sight.copy);
+            ask_substitutes(tx, &mut parked, &substitutes, now).await?;
+            change.park(parked, now);
             (Observed::Parked, row.rev)
         }
         Verdict::Merge(merge) => {
@@ -125,6 +133,33 @@ impl Observed {
             Self::Parked => "parked",
         }
     }
+}
+
+/// The Stripe customers that could take the place of a deleted one.
+async fn substitutes(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    copy: &StripeCopy,
+) -> Result<Vec<String>, DbErr> {
+    if !copy.deleted || row.is_deleted() {
+        return Ok(Vec::new());
+    }
+    let found = unmatched::find_substitutes(tx, row).await?;
+    Ok(found.into_iter().map(|one| one.stripe_id).collect())
+}
+
+/// Has the substitutes read again: one is linked in the place of the deleted customer, if it is the only one.
+async fn ask_substitutes(
+    tx: &DatabaseTransaction,
+    parked: &mut Parked,
+    substitutes: &[String],
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    if substitutes.is_empty() {
+        return Ok(());
+    }
+    parked.detail = HAS_SUBSTITUTE.to_owned();
+    unmatched::reread(tx, substitutes, now).await
 }
 
 /// What the timeline tells of a verdict: the fields of the row that change, or else those that are agreed on anew.

@@ -2,9 +2,11 @@
 
 use entity::fields::Fields;
 use entity::message::{Moment, StripeCopy};
+use entity::write;
 use sea_orm::DbErr;
 
 use super::begin::{Push, Request};
+use crate::downsync::duplicate;
 use crate::engine::{Engine, PUSH_LIMIT};
 use crate::outcome::{Operation, is_missing};
 use crate::policy::LinkByEmail;
@@ -91,7 +93,7 @@ impl Sent {
 }
 
 /// Sends what was begun; ends within [`PUSH_LIMIT`], as unknown if need be.
-pub async fn send(engine: &Engine, push: &Push) -> Result<Sent, DbErr> {
+pub async fn send(engine: &Engine, push: &Push) -> Result<Sent, write::Error> {
     let operation = push.request.operation();
     match tokio::time::timeout(PUSH_LIMIT, call(engine, push)).await {
         Ok(sent) => sent,
@@ -109,7 +111,7 @@ impl Request {
     }
 }
 
-async fn call(engine: &Engine, push: &Push) -> Result<Sent, DbErr> {
+async fn call(engine: &Engine, push: &Push) -> Result<Sent, write::Error> {
     let stripe = &engine.stripe;
     let lane = Lane::Upsync;
     match &push.request {
@@ -117,29 +119,57 @@ async fn call(engine: &Engine, push: &Push) -> Result<Sent, DbErr> {
             body,
             key,
             is_retry,
-        } => create(engine, push, (body, key), *is_retry).await,
+        } => Ok(create(engine, push, (body, key), *is_retry).await?),
         Request::Update {
             stripe_id,
             body,
             key,
             look_first,
             ..
-        } => update(engine, (stripe_id, body, key), look_first.as_ref()).await,
-        Request::Delete { stripe_id } => match stripe.delete(lane, stripe_id).await {
-            Ok(_) => Ok(Sent::Acked(Acked::Deleted)),
-            Err(failure) if is_missing(&failure) => Ok(Sent::Acked(Acked::Deleted)),
-            Err(failure) => Ok(Sent::Failed(Operation::Delete, failure)),
-        },
+        } => Ok(update(engine, (stripe_id, body, key), look_first.as_ref()).await?),
+        Request::Delete { stripe_id } => {
+            if let Some(failed) = record_duplicates(engine, push, stripe_id).await? {
+                return Ok(failed);
+            }
+            match stripe.delete(lane, stripe_id).await {
+                Ok(_) => Ok(Sent::Acked(Acked::Deleted)),
+                Err(failure) if is_missing(&failure) => Ok(Sent::Acked(Acked::Deleted)),
+                Err(failure) => Ok(Sent::Failed(Operation::Delete, failure)),
+            }
+        }
         Request::Detach {
             stripe_id,
             body,
             key,
-        } => match stripe.update(lane, stripe_id, body, key).await {
-            Ok(_) => Ok(Sent::Acked(Acked::Detached)),
-            // What is gone needs no letting go of.
-            Err(failure) if is_missing(&failure) => Ok(Sent::Acked(Acked::Detached)),
-            Err(failure) => Ok(Sent::Failed(Operation::Update, failure)),
-        },
+        } => {
+            if let Some(failed) = record_duplicates(engine, push, stripe_id).await? {
+                return Ok(failed);
+            }
+            match stripe.update(lane, stripe_id, body, key).await {
+                Ok(_) => Ok(Sent::Acked(Acked::Detached)),
+                // What is gone needs no letting go of.
+                Err(failure) if is_missing(&failure) => Ok(Sent::Acked(Acked::Detached)),
+                Err(failure) => Ok(Sent::Failed(Operation::Update, failure)),
+            }
+        }
+    }
+}
+
+/// Records the other Stripe customers with the e-mail of the deleted row, while the deletion still tells them from a
+/// customer who signs up again. What failed, if they could not be listed.
+async fn record_duplicates(
+    engine: &Engine,
+    push: &Push,
+    stripe_id: &str,
+) -> Result<Option<Sent>, write::Error> {
+    let read_at = engine.moment(&engine.db).await?;
+    match duplicate::list(engine, Lane::Upsync, push.fields.email.as_deref()).await {
+        Ok(mut copies) => {
+            copies.retain(|copy| copy.stripe_id != stripe_id);
+            duplicate::record(engine, copies, read_at).await?;
+            Ok(None)
+        }
+        Err(failure) => Ok(Some(Sent::Failed(Operation::Read, failure))),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod absence;
 mod cut;
+mod duplicate;
 mod event;
 mod fence;
 mod home;

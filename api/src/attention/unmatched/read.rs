@@ -28,6 +28,7 @@ impl From<Reason> for unmatched::Reason {
             Reason::EmailTaken => Self::EmailTaken,
             Reason::Duplicate => Self::Duplicate,
             Reason::Review => Self::Review,
+            Reason::CustomerDeleted => Self::CustomerDeleted,
         }
     }
 }

@@ -63,7 +63,10 @@ impl Model {
             }
             match row.is_deleted() {
                 true => self.is_rightly_gone(row, link)?,
-                false => self.agrees(row, link, &end.conflicts)?,
+                false => {
+                    self.agrees(row, link, &end.conflicts)?;
+                    self.is_not_recreated(row, link)?;
+                }
             }
         }
         self.every_customer_is_known(&end)?;
@@ -117,6 +120,24 @@ impl Model {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A row that nobody has made here is of none of the customers that were left beside a deleted one.
+    fn is_not_recreated(&self, row: &customer::Model, link: &stripe_link::Model) -> Held {
+        let ledger = &self.ledger;
+        let id = link.stripe_id.clone().unwrap_or_default();
+        let Some(since) = ledger.beside_deleted.get(&id) else {
+            return Ok(());
+        };
+        let is_ours = ledger.ours.contains_key(&(row.id, Field::Email));
+        let has_other_email = ledger
+            .theirs
+            .get(&(id.clone(), Field::Email))
+            .is_some_and(|edits| edits.iter().any(|edit| edit.moment > *since));
+        if is_ours || has_other_email || ledger.former.contains_key(&row.id) {
+            return Ok(());
+        }
+        Err(format!("{} was recreated from {id}", row.id))
     }
 
     fn agrees(
@@ -195,18 +216,25 @@ impl Model {
                 .max_by_key(|edit| edit.moment)
                 .cloned()
         };
-        let (ours_last, theirs_last) = (last(ours), last(theirs));
+        let former = self.ledger.former_edits(row, field);
+        // A value that was cleared here is taken from the customer that takes the deleted one's place.
+        let was_relinked = !former.is_empty() || self.ledger.former.contains_key(&row.id);
+        let is_filled = |edit: &Edit| was_relinked && edit.value.is_none();
+        let ours_last = last(ours).filter(|edit| !is_filled(edit));
+        let theirs_last = last(theirs);
         // An edit of the other side replaces it rightly only if that side had it.
         let was_replaced = |edit: &Edit, others: Option<&Vec<Edit>>| {
             let mut others = others.into_iter().flatten();
+            let mut former = former.iter();
             others.any(|other| other.moment > edit.moment && other.replaced == edit.value)
+                || former.any(|other| other.moment > edit.moment && is_kept(other))
         };
         let is_lost = |edit: &Option<Edit>, others: Option<&Vec<Edit>>| {
             edit.as_ref()
                 .filter(|edit| !edit.is_excused)
                 .is_some_and(|edit| !is_kept(edit) && !was_replaced(edit, others))
         };
-        let all = ours.into_iter().chain(theirs).flatten();
+        let all = ours.into_iter().chain(theirs).flatten().chain(&former);
         let is_somebodys =
             value.is_none() || all.clone().any(|edit| edit.value.as_deref() == value);
         if is_somebodys && !is_lost(&ours_last, theirs) && !is_lost(&theirs_last, ours) {

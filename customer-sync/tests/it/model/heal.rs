@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entity::message::{DOWNSYNC, UPSYNC};
-use entity::{outbox, stripe_event, stripe_link};
+use entity::{outbox, stripe_event, stripe_link, unmatched};
 use rand::RngExt;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter};
 
@@ -101,8 +101,14 @@ impl Model {
         let link = stripe_link::Entity::find().filter(waiting).one(db).await;
         let unread = stripe_event::Column::ProcessedAt.is_null();
         let events = stripe_event::Entity::find().filter(unread).count(db);
+        let rereads = unmatched::Entity::find()
+            .filter(unmatched::Column::RecheckAt.is_not_null())
+            .count(db);
         let (link, events) = (link.unwrap(), events.await.unwrap());
-        let is_idle = rows == 0 && events == 0 && link.is_none();
-        (!is_idle).then(|| format!("{rows} outbox rows, {events} events, at least {link:?}"))
+        let rereads = rereads.await.unwrap();
+        let is_idle = rows == 0 && events == 0 && rereads == 0 && link.is_none();
+        (!is_idle).then(|| {
+            format!("{rows} outbox rows, {events} events, {rereads} unmatched, at least {link:?}")
+        })
     }
 }

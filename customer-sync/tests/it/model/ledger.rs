@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use entity::fields::{Field, Fields};
-use entity::stripe_link;
+use entity::{customer, stripe_link};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -43,6 +43,10 @@ pub(super) struct Ledger {
     pub(super) theirs: HashMap<(String, Field), Vec<Edit>>,
     pub(super) deleted_here: HashSet<Uuid>,
     pub(super) deleted_there: HashSet<String>,
+    /// The deleted Stripe customers that a row was linked to: another one may have taken their place.
+    pub(super) former: HashMap<Uuid, Vec<String>>,
+    /// The unlinked Stripe customers that shared the e-mail of a linked row when it was deleted here, and when that was.
+    pub(super) beside_deleted: HashMap<String, usize>,
     /// Stripe's customers as they were last looked at.
     shown: HashMap<String, Fields>,
     last_request: u64,
@@ -61,6 +65,22 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn edited_here(&mut self, row: Uuid, field: Field, edit: Edit) {
         self.ours.entry((row, field)).or_default().push(edit);
+    }
+
+    /// What people gave a field of the deleted Stripe customers that a row was linked to, or may have been: they had its
+    /// e-mail.
+    pub(super) fn former_edits(&self, row: &customer::Model, field: Field) -> Vec<Edit> {
+        let linked = self.former.get(&row.id).into_iter().flatten();
+        let alike = self.deleted_there.iter().filter(|id| {
+            let email = self.shown.get(*id).and_then(|shown| shown.email.as_deref());
+            email.is_some_and(|email| email.eq_ignore_ascii_case(&row.email))
+        });
+        linked
+            .chain(alike)
+            .filter_map(|id| self.theirs.get(&(id.clone(), field)))
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     fn edited_there(&mut self, stripe_id: &str, field: Field, edit: Edit) {

@@ -140,6 +140,27 @@ impl Model {
             self.note(format!("{called} deleted"));
             self.ledger.edits += 1;
             self.ledger.deleted_here.insert(row.id);
+            self.note_beside_deleted(&row).await;
+        }
+    }
+
+    /// None of them may become a customer here because of the deletion.
+    async fn note_beside_deleted(&mut self, row: &customer::Model) {
+        let link = stripe_link::find(&self.world.db, row.id).await.unwrap();
+        let is_linked = |link: &stripe_link::Model| {
+            link.stripe_id.is_some() && link.parked_reason.is_none() && link.detached_at.is_none()
+        };
+        if !link.as_ref().is_some_and(is_linked) {
+            return;
+        }
+        for customer in self.world.sandbox.sandbox.customers() {
+            let id = customer["id"].as_str().unwrap();
+            let email = customer["email"].as_str().unwrap_or_default();
+            let is_unlinked = self.link_of(id).await.is_none() && names_row(&customer).is_none();
+            if email.eq_ignore_ascii_case(&row.email) && is_unlinked {
+                let beside = (id.to_owned(), self.moment);
+                self.ledger.beside_deleted.extend([beside]);
+            }
         }
     }
 
@@ -223,7 +244,7 @@ impl Model {
         names_row(customer).is_some() && self.link_of(id).await.is_none()
     }
 
-    pub(super) fn delete_there(&mut self) {
+    pub(super) async fn delete_there(&mut self) {
         let Some(customer) = self.any(&self.in_stripe()) else {
             return;
         };
@@ -231,6 +252,10 @@ impl Model {
         self.world.sandbox.sandbox.delete_as_human(&id).unwrap();
         self.note(format!("{id} deleted in Stripe"));
         self.ledger.edits += 1;
+        if let Some(link) = self.link_of(&id).await {
+            let former = self.ledger.former.entry(link.customer_id).or_default();
+            former.push(id.clone());
+        }
         self.ledger.deleted_there.insert(id);
     }
 

@@ -58,7 +58,7 @@ impl Model {
             225..255 => self.create_there(),
             255..385 => self.edit_there().await,
             385..395 => self.swap_there().await,
-            395..405 => self.delete_there(),
+            395..405 => self.delete_there().await,
             405..412 => self.meddle_there().await,
             412..530 => self.relay_begins(worker),
             530..660 => self.message_arrives(worker, UPSYNC).await,

@@ -8,7 +8,7 @@ use entity::email::Email;
 use entity::message::Drift;
 use entity::{customer, unmatched};
 use platform::database::within_bounds;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use crate::downsync::import::{Newcomer, insert};
@@ -32,12 +32,22 @@ pub(super) async fn import(
     if newcomers.is_empty() {
         return Ok((0, strangers));
     }
+    engine.steps.reach("pass: import").await;
     let importing = async {
         let tx = engine.begin().await?;
         let now = engine.now(&tx).await?;
         let mut imported = HashSet::new();
         for some in newcomers.chunks(AT_ONCE) {
             imported.extend(insert(&tx, some, now).await?);
+        }
+        // One that was deleted since it was looked for, and could be inserted again for that.
+        if !imported.is_empty()
+            && !tombstones(&tx, &strangers)
+                .await?
+                .is_subset(&known.tombstones)
+        {
+            tx.rollback().await?;
+            return Ok(HashSet::new());
         }
         engine.steps.reach_commit("pass: commit").await;
         tx.commit().await?;
@@ -58,6 +68,8 @@ struct Known {
     rows: HashSet<Uuid>,
     /// Customers of Stripe's that could not become a row, or that a person has chosen one for.
     unmatched: HashSet<String>,
+    /// The e-mails of deleted rows, in normal form.
+    tombstones: HashSet<String>,
 }
 
 async fn known(engine: &Engine, strangers: &[Drift]) -> Result<Known, DbErr> {
@@ -87,7 +99,19 @@ async fn known(engine: &Engine, strangers: &[Drift]) -> Result<Known, DbErr> {
     Ok(Known {
         rows: rows.into_iter().collect(),
         unmatched: unmatched.into_iter().collect(),
+        tombstones: tombstones(&engine.db, strangers).await?,
     })
+}
+
+/// The e-mails of strangers that deleted rows had.
+async fn tombstones(
+    db: &impl ConnectionTrait,
+    strangers: &[Drift],
+) -> Result<HashSet<String>, DbErr> {
+    let emails: Vec<Email> = strangers.iter().filter_map(email).collect();
+    let keys: Vec<&str> = emails.iter().map(Email::key).collect();
+    let found = customer::find_deleted_email_keys(db, &keys).await?;
+    Ok(found.into_iter().collect())
 }
 
 fn email(drift: &Drift) -> Option<Email> {
@@ -105,7 +129,8 @@ fn newcomers<'a>(strangers: &'a [Drift], known: &Known) -> Vec<Newcomer<'a>> {
         let email = email(drift)?;
         let copy = &drift.copy;
         let is_known = copy.customer_id.is_some_and(|id| known.rows.contains(&id))
-            || known.unmatched.contains(&copy.stripe_id);
+            || known.unmatched.contains(&copy.stripe_id)
+            || known.tombstones.contains(email.key());
         let is_alone = holders.get(email.key()) == Some(&1);
         let is_new = !copy.deleted && !copy.detached && !is_known && is_alone;
         is_new.then_some(Newcomer { drift, email })

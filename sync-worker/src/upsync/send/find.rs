@@ -8,6 +8,7 @@ use entity::message::StripeCopy;
 use entity::{customer, stripe_link, unmatched};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
+use crate::downsync::duplicate;
 use crate::engine::Engine;
 use crate::frozen::Frozen;
 use crate::stripe::{Failure, FailureKind, Lane, ListPage};
@@ -44,35 +45,11 @@ pub(super) async fn find(engine: &Engine, push: &Push, body: &str) -> Result<Fou
     Ok(Found { ours, with_email })
 }
 
-/// The customers that have the row's e-mail, or the one that the frozen create was sent with. Stripe's
-/// filter minds the case, so both the given and the normal form are asked for where they differ.
+/// The customers that have the row's e-mail, or the one that the frozen create was sent with.
 async fn candidates(engine: &Engine, push: &Push, body: &str) -> Result<Vec<StripeCopy>, Failure> {
     let frozen = Frozen::read(body).fields.email;
-    let mut emails: Vec<String> = Vec::new();
-    for given in [push.fields.email.clone(), frozen].into_iter().flatten() {
-        let key = Email::parse(&given).map(|email| email.key().to_owned());
-        for email in [Some(given), key.ok()].into_iter().flatten() {
-            if !emails.contains(&email) {
-                emails.push(email);
-            }
-        }
-    }
-    let mut copies: Vec<StripeCopy> = Vec::new();
-    for email in emails {
-        let page = ListPage {
-            limit: 100,
-            email: Some(email),
-            ..ListPage::default()
-        };
-        // One page: a hundred customers with one e-mail are beyond what an automatic choice is for.
-        let reply = engine.stripe.list(Lane::Upsync, &page).await?;
-        for copy in reply.value.items {
-            if copies.iter().all(|known| known.stripe_id != copy.stripe_id) {
-                copies.push(copy);
-            }
-        }
-    }
-    Ok(copies)
+    let emails = [push.fields.email.as_deref(), frozen.as_deref()];
+    duplicate::list(engine, Lane::Upsync, emails.into_iter().flatten()).await
 }
 
 /// The customer that names our row among all that were made since a time.

@@ -255,9 +255,12 @@ async fn a_row_deleted_while_its_email_is_being_matched_is_not_linked() {
         tx.commit().await.unwrap();
     };
     let (applied, ()) = tokio::join!(world.apply(&drift), delete);
-    assert_eq!(applied, Applied::Imported);
+    assert_eq!(applied, Applied::Unmatched(Reason::CustomerDeleted));
     world.push(row.id).await;
     assert_eq!(world.shown(&stripe_id)["deleted"], serde_json::Value::Null);
+    assert!(world.rows().await.is_empty());
+    world.retry_unmatched(&stripe_id).await.unwrap();
+    world.settle().await;
     let rows = world.rows().await;
     assert_eq!(rows.len(), 1);
     assert_eq!(world.stripe_id(rows[0].id).await, stripe_id);
