@@ -24,17 +24,22 @@ use crate::engine::Engine;
 use crate::policy::Policy;
 use crate::stripe::{Lane, ListPage};
 
+use group::Found;
 use listed::Listed;
 use look::{Subject, look};
 
-pub use carry_out::{Done, carry_out, is_current};
-pub use item::{Change, Item, Side, Step, Was};
+pub use carry_out::{Done, are_current, carry_out, carry_out_together, is_current};
+pub use group::in_groups;
+pub use item::{Change, Item, Side, Step, Together, Was};
 
 mod absent;
 mod carry_out;
+mod group;
 mod item;
 mod listed;
 mod look;
+mod play;
+mod steps;
 
 const BATCH: u64 = 1_000;
 
@@ -63,13 +68,13 @@ pub struct Preview {
 pub async fn read(engine: &Engine) -> anyhow::Result<Preview> {
     let account = account(engine).await?;
     let read_at = engine.now(&engine.db).await?;
-    let mut items = Vec::new();
+    let mut found = Vec::new();
     let mut listed = Listed::default();
     let (mut after, mut newest) = (None, None);
     loop {
         let (drifts, last) = page(engine, &mut listed, (after, newest)).await?;
         newest = newest.or(drifts.first().map(|drift| drift.copy.created));
-        look_at(engine, drifts, &mut items).await?;
+        look_at(engine, drifts, &mut found).await?;
         let Some(last) = last else { break };
         after = Some(last);
         if listed.count().is_multiple_of(TOLD_EVERY) {
@@ -77,8 +82,11 @@ pub async fn read(engine: &Engine) -> anyhow::Result<Preview> {
         }
     }
     let count = listed.count();
-    absent::look(engine, &listed.sorted(), read_at, &mut items).await?;
-    waiting(engine, &mut items).await?;
+    absent::look(engine, &listed.sorted(), read_at, &mut found).await?;
+    waiting(engine, &mut found).await?;
+    group::look_together(engine, &mut found).await?;
+    let items = found.into_iter().filter_map(|one| one.item);
+    let mut items: Vec<Item> = items.collect();
     items.sort_by_cached_key(order);
     Ok(Preview {
         account,
@@ -149,31 +157,38 @@ async fn page(
 }
 
 /// Looks at the customers that differ or wait to be pushed.
-async fn look_at(engine: &Engine, drifts: Vec<Drift>, items: &mut Vec<Item>) -> anyhow::Result<()> {
+async fn look_at(
+    engine: &Engine,
+    drifts: Vec<Drift>,
+    found: &mut Vec<Found>,
+) -> anyhow::Result<()> {
     let ids = drifts.iter().map(|drift| drift.copy.stripe_id.as_str());
     let links = stripe_link::Entity::find()
         .filter(stripe_link::Column::StripeId.is_in(ids))
         .all(&engine.db);
     let links = within_bounds(links).await?;
-    let revs = customer::Entity::find()
-        .select_only()
-        .columns([customer::Column::Id, customer::Column::Rev])
+    let rows = customer::Entity::find()
         .filter(customer::Column::Id.is_in(links.iter().map(|link| link.customer_id)))
-        .into_tuple::<(Uuid, i64)>()
         .all(&engine.db);
-    let revs = within_bounds(revs).await?;
-    let is_waiting = |link: &stripe_link::Model| {
-        let rev = revs.iter().find(|(id, _)| *id == link.customer_id);
-        rev.is_some_and(|(_, rev)| *rev > link.synced_rev)
-    };
+    let rows = within_bounds(rows).await?;
+    let row_of = |link: &stripe_link::Model| rows.iter().find(|row| row.id == link.customer_id);
+    let is_waiting =
+        |link: &stripe_link::Model| row_of(link).is_some_and(|row| row.rev > link.synced_rev);
     for drift in drifts {
         let link = links.iter().find(|link| is_of(link, &drift.copy));
         if is_drift(&drift.copy, link.map(Into::into)) || link.is_some_and(is_waiting) {
+            let customer_id = link.map(|link| link.customer_id);
             let subject = Subject {
                 drift: Some(&drift),
-                customer_id: link.map(|link| link.customer_id),
+                customer_id,
             };
-            items.extend(see(engine, subject).await?);
+            let mut one = Found::new(Some(&drift.copy.stripe_id), customer_id);
+            one.shares_email(drift.copy.fields.email.as_deref());
+            one.shares_email(link.and_then(row_of).map(|row| row.email.as_str()));
+            one.shares_row(drift.copy.customer_id);
+            one.item = see(engine, subject).await?;
+            one.shares_row(one.item.as_ref().and_then(|item| item.customer_id));
+            found.push(one);
         }
     }
     Ok(())
@@ -184,26 +199,31 @@ fn is_of(link: &stripe_link::Model, copy: &StripeCopy) -> bool {
 }
 
 async fn see(engine: &Engine, subject: Subject<'_>) -> anyhow::Result<Option<Item>> {
-    match look(engine, subject).await {
+    match look(engine, &[subject]).await {
         Err(write::Error::EmailTaken) => {
             bail!("a customer changes faster than it can be looked at; try again")
         }
-        seen => seen.context("looking what becomes of a customer"),
+        seen => Ok(seen
+            .context("looking what becomes of a customer")?
+            .into_iter()
+            .flatten()
+            .next()),
     }
 }
 
 /// Looks at the rows that wait to be pushed and that no copy of Stripe's led to. Those that Stripe did not list may be
 /// known to it nevertheless.
-async fn waiting(engine: &Engine, items: &mut Vec<Item>) -> anyhow::Result<()> {
-    let known: HashSet<Uuid> = items.iter().filter_map(|item| item.customer_id).collect();
+async fn waiting(engine: &Engine, found: &mut Vec<Found>) -> anyhow::Result<()> {
+    let items = found.iter().filter_map(|one| one.item.as_ref());
+    let known: HashSet<Uuid> = items.filter_map(|item| item.customer_id).collect();
     let mut after = Uuid::nil();
     loop {
         let rows = within_bounds(waiting_after(engine, after)).await?;
-        let Some((last, _)) = rows.last() else {
+        let Some((last, ..)) = rows.last() else {
             return Ok(());
         };
         after = *last;
-        for (id, stripe_id) in rows.into_iter().filter(|(id, _)| !known.contains(id)) {
+        for (id, email, stripe_id) in rows.into_iter().filter(|(id, ..)| !known.contains(id)) {
             let drift = match stripe_id {
                 Some(stripe_id) => read_again(engine, &stripe_id).await?,
                 None => None,
@@ -212,12 +232,21 @@ async fn waiting(engine: &Engine, items: &mut Vec<Item>) -> anyhow::Result<()> {
                 drift: drift.as_ref(),
                 customer_id: Some(id),
             };
-            items.extend(see(engine, subject).await?);
+            let mut one = Found::new(
+                subject.drift.map(|drift| drift.copy.stripe_id.as_str()),
+                Some(id),
+            );
+            one.shares_email(Some(&email));
+            one.item = see(engine, subject).await?;
+            found.push(one);
         }
     }
 }
 
-async fn waiting_after(engine: &Engine, after: Uuid) -> Result<Vec<(Uuid, Option<String>)>, DbErr> {
+async fn waiting_after(
+    engine: &Engine,
+    after: Uuid,
+) -> Result<Vec<(Uuid, String, Option<String>)>, DbErr> {
     let to_link = customer::Entity::belongs_to(stripe_link::Entity)
         .from(customer::Column::Id)
         .to(stripe_link::Column::CustomerId);
@@ -225,7 +254,7 @@ async fn waiting_after(engine: &Engine, after: Uuid) -> Result<Vec<(Uuid, Option
     let rev = Expr::col((customer::Entity, customer::Column::Rev));
     customer::Entity::find()
         .select_only()
-        .column(customer::Column::Id)
+        .columns([customer::Column::Id, customer::Column::Email])
         .column(stripe_link::Column::StripeId)
         .join(JoinType::LeftJoin, to_link.into())
         .filter(customer::Column::Id.gt(after))

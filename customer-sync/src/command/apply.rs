@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use sync_worker::downsync::state;
 use sync_worker::engine::Engine;
-use sync_worker::preview::{self, Done, Item, carry_out, is_current};
+use sync_worker::preview::{self, Done, Item, are_current, carry_out_together, in_groups};
 
 use super::Ended;
 use super::interrupt::Interrupt;
@@ -36,36 +36,41 @@ pub(crate) async fn run(mut arguments: Arguments, options: Options) -> anyhow::R
         "the plan was made under other settings (ON_DATABASE_DELETE, ON_STRIPE_DELETE, FIELD_OWNER, LINK_BY_EMAIL, \
          MAX_DELETES, MAX_DELETE_PERCENT); nothing was done: plan again"
     );
-    let (items, left): (Vec<_>, Vec<_>) = plan.items.into_iter().partition(Item::is_done);
-    check(engine, &items).await?;
+    // Those that concern each other are done together, with what is not done of them.
+    let is_done = |set: &Vec<Item>| set.iter().any(Item::is_done);
+    let (sets, left): (Vec<_>, Vec<_>) = in_groups(plan.items).into_iter().partition(is_done);
+    check(engine, &sets).await?;
     // As the worker does before it writes: from now on the database belongs to this account.
     state::check_account(engine).await?;
+    let in_sets = sets.iter().flatten();
+    let count = in_sets.clone().filter(|item| item.is_done()).count();
     let mut summary = Summary {
-        left: left.len(),
+        left: left.len() + in_sets.count() - count,
         ..Summary::default()
     };
-    let ended = all(engine, &items, &mut summary).await;
+    let ended = all(engine, &sets, &mut summary).await;
     let mut stdout = std::io::stdout().lock();
-    let _ = writeln!(stdout, "{}", summary.text(items.len()));
+    let _ = writeln!(stdout, "{}", summary.text(count));
     ended?;
-    Ok(Ended::with_rest(summary.done < items.len()))
+    Ok(Ended::with_rest(summary.done < count))
 }
 
 /// Refuses the whole plan if any item of it is stale.
-async fn check(engine: &Engine, items: &[Item]) -> anyhow::Result<()> {
+async fn check(engine: &Engine, sets: &[Vec<Item>]) -> anyhow::Result<()> {
     let mut stale = Vec::new();
-    for item in items {
-        if !is_current(engine, item).await? {
-            stale.push(item);
+    for set in sets {
+        if !are_current(engine, set).await? {
+            stale.extend(set.iter().filter(|item| item.is_done()));
         }
     }
+    let items = sets.iter().flatten().filter(|item| item.is_done());
     let Some(first) = stale.first() else {
         return Ok(());
     };
     bail!(
         "{} of {} items are stale, the first of them {}; nothing was done: plan again",
         stale.len(),
-        items.len(),
+        items.count(),
         name(first)
     )
 }
@@ -89,23 +94,31 @@ impl Summary {
     }
 }
 
-async fn all(engine: &Engine, items: &[Item], summary: &mut Summary) -> anyhow::Result<()> {
+async fn all(engine: &Engine, sets: &[Vec<Item>], summary: &mut Summary) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen();
-    for item in items {
+    for set in sets {
+        let Some(first) = set.iter().find(|item| item.is_done()) else {
+            continue;
+        };
         if interrupt.is_set() {
-            bail!("interrupted before {}; plan again for the rest", name(item));
+            bail!(
+                "interrupted before {}; plan again for the rest",
+                name(first)
+            );
         }
-        let done = carry_out(engine, item).await.with_context(|| {
+        let done = carry_out_together(engine, set).await.with_context(|| {
             format!(
                 "stopped at {}, of which a part may be done; plan again for the rest",
-                name(item)
+                name(first)
             )
         })?;
-        if let Some(why) = why_not(done) {
-            summary.not_done += 1;
-            let _ = writeln!(std::io::stderr(), "{}: {why}", name(item));
-        } else {
-            summary.done += 1;
+        for (item, done) in set.iter().zip(done).filter(|(item, _)| item.is_done()) {
+            if let Some(why) = why_not(done) {
+                summary.not_done += 1;
+                let _ = writeln!(std::io::stderr(), "{}: {why}", name(item));
+            } else {
+                summary.done += 1;
+            }
         }
     }
     Ok(())

@@ -10,7 +10,8 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::item::{Item, Step};
+use super::group::Found;
+use super::item::Step;
 use super::listed::Sorted;
 use super::look::Subject;
 use super::{BATCH, see};
@@ -24,10 +25,10 @@ pub(super) async fn look(
     engine: &Engine,
     listed: &Sorted,
     started_at: DateTime<Utc>,
-    items: &mut Vec<Item>,
+    found: &mut Vec<Found>,
 ) -> anyhow::Result<()> {
     let cap = engine.policy.delete_cap;
-    let first = items.len();
+    let first = found.len();
     let (mut linked, mut after) = (0_u64, Uuid::nil());
     let mut absent = Vec::new();
     let now = engine.now(&engine.db).await?;
@@ -58,20 +59,27 @@ pub(super) async fn look(
                 drift: Some(&drift),
                 customer_id: Some(link.customer_id),
             };
-            items.extend(see(engine, subject).await?);
+            let mut one = Found::new(link.stripe_id.as_deref(), Some(link.customer_id));
+            let row = customer::find(&engine.db, link.customer_id);
+            let row = within_bounds(row).await?;
+            one.shares_email(row.as_ref().map(|row| row.email.as_str()));
+            one.item = see(engine, subject).await?;
+            found.push(one);
         }
         if is_refused(deleted) && deleted >= HELD_AT_ONCE as u64 {
             break;
         }
     }
     if is_refused(deleted) {
-        items[first..].iter_mut().for_each(refuse);
+        found[first..].iter_mut().for_each(refuse);
     }
     Ok(())
 }
 
-fn refuse(item: &mut Item) {
+fn refuse(found: &mut Found) {
+    let Some(item) = &mut found.item else { return };
     if item.steps.iter().any(Step::is_deletion_brought_home) {
+        found.is_refused = true;
         let reason = Reason::DeletionRefused;
         item.steps = vec![Step::Refuse {
             reason: reason.as_str().to_owned(),

@@ -9,7 +9,7 @@ use sea_orm::{DbErr, IntoActiveModel};
 use uuid::Uuid;
 
 use super::item::{Item, Step};
-use super::look::{Looked, Outcome, Subject, look, look_in};
+use super::look::{Looked, Outcome, Subject, look, look_in, rows_of};
 use super::see;
 use crate::downsync::apply::is_taken;
 use crate::downsync::inbox::read_again;
@@ -41,18 +41,24 @@ pub enum Done {
 /// # Errors
 /// Something is away.
 pub async fn is_current(engine: &Engine, item: &Item) -> anyhow::Result<bool> {
-    let Some(drift) = as_it_is(engine, item).await? else {
+    are_current(engine, std::slice::from_ref(item)).await
+}
+
+/// [`is_current`], of items that are done together.
+///
+/// # Errors
+/// Something is away.
+pub async fn are_current(engine: &Engine, items: &[Item]) -> anyhow::Result<bool> {
+    let Some(read) = as_they_are(engine, items).await? else {
         return Ok(false);
     };
-    let subject = Subject {
-        drift: drift.as_ref(),
-        customer_id: item.customer_id,
-    };
-    let seen = look(engine, subject).await;
+    let subjects: Vec<_> = read.iter().map(Read::subject).collect();
+    let seen = look(engine, &subjects).await;
     if let Err(write::Error::EmailTaken) = seen {
         return Ok(false);
     }
-    Ok(seen.context("looking what becomes of a customer")?.as_ref() == Some(item))
+    let seen = seen.context("looking what becomes of a customer")?;
+    Ok(are_the_same(seen.iter().map(Option::as_ref), items))
 }
 
 /// Does it: what comes from Stripe under both locks, in one transaction that is committed only if it is what the item
@@ -61,21 +67,37 @@ pub async fn is_current(engine: &Engine, item: &Item) -> anyhow::Result<bool> {
 /// # Errors
 /// Something is away. What was begun is written down, and the worker goes on from there.
 pub async fn carry_out(engine: &Engine, item: &Item) -> anyhow::Result<Done> {
-    let Some(drift) = as_it_is(engine, item).await? else {
-        return Ok(Done::Stale);
+    let mut done = carry_out_together(engine, std::slice::from_ref(item)).await?;
+    Ok(done.pop().unwrap_or(Done::Stale))
+}
+
+/// [`carry_out`], of items that are done together: what comes from Stripe for all of them or for none, then a push each.
+///
+/// # Errors
+/// Something is away. What was begun is written down, and the worker goes on from there.
+pub async fn carry_out_together(engine: &Engine, items: &[Item]) -> anyhow::Result<Vec<Done>> {
+    let stale = || vec![Done::Stale; items.len()];
+    let Some(read) = as_they_are(engine, items).await? else {
+        return Ok(stale());
     };
-    let subject = Subject {
-        drift: drift.as_ref(),
-        customer_id: item.customer_id,
-    };
+    let subjects: Vec<_> = read.iter().map(Read::subject).collect();
     engine.steps.reach("item: read").await;
-    let outcome = match within_bounds(take_home(engine, subject, item)).await {
-        Ok(Some(outcome)) => outcome,
-        Ok(None) => return Ok(Done::Stale),
-        Err(error) if is_taken(&error) => return Ok(Done::Stale),
+    let outcomes = match within_bounds(take_home(engine, &subjects, items)).await {
+        Ok(Some(outcomes)) => outcomes,
+        Ok(None) => return Ok(stale()),
+        Err(error) if is_taken(&error) => return Ok(stale()),
         Err(error) => return Err(error).context("bringing a customer home"),
     };
     engine.steps.reach("item: home").await;
+    let mut done = Vec::with_capacity(items.len());
+    for (item, outcome) in items.iter().zip(outcomes) {
+        done.push(send_out(engine, item, &outcome).await?);
+    }
+    Ok(done)
+}
+
+/// The push of an item, if it has one.
+async fn send_out(engine: &Engine, item: &Item, outcome: &Outcome) -> anyhow::Result<Done> {
     let is_sent = |step: &Step| step.is_pushed() || *step == Step::Settle;
     let (Some(id), Some(rev)) = (item.customer_id, outcome.rev) else {
         return Ok(Done::Done);
@@ -91,6 +113,61 @@ pub async fn carry_out(engine: &Engine, item: &Item) -> anyhow::Result<Done> {
         Some(Pushed::Superseded) | None if outcome.is_home => Ok(Done::HomeOnly),
         Some(Pushed::Superseded) | None => Ok(Done::Stale),
     }
+}
+
+/// Whether these are the items, in their order, but for what says that they are done together.
+fn are_the_same<'a>(seen: impl Iterator<Item = Option<&'a Item>>, items: &[Item]) -> bool {
+    let alone = |item: &Item| Item {
+        together: None,
+        ..item.clone()
+    };
+    seen.flatten().map(alone).eq(items.iter().map(alone))
+}
+
+/// What an item is about, as it is now.
+struct Read {
+    drift: Option<Drift>,
+    customer_id: Option<Uuid>,
+}
+
+impl Read {
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            drift: self.drift.as_ref(),
+            customer_id: self.customer_id,
+        }
+    }
+}
+
+/// What the items are about; none if it is no longer so. A row that is to be linked to another Stripe customer comes
+/// with the one that it is linked to now.
+async fn as_they_are(engine: &Engine, items: &[Item]) -> anyhow::Result<Option<Vec<Read>>> {
+    let (mut read, mut replaced) = (Vec::with_capacity(items.len()), Vec::new());
+    for item in items {
+        let Some(drift) = as_it_is(engine, item).await? else {
+            return Ok(None);
+        };
+        // Of one that is to be reviewed, the row is another item's.
+        let id = item.customer_id.filter(|_| item.was.rev.is_some());
+        let link = match id {
+            Some(id) => within_bounds(stripe_link::find(&engine.db, id)).await?,
+            None => None,
+        };
+        let linked = link.and_then(|link| link.stripe_id);
+        let other = linked.filter(|linked| item.stripe_id.as_ref() != Some(linked));
+        let customer_id = id.filter(|_| other.is_none());
+        read.push(Read { drift, customer_id });
+        let is_item = |id: &String| items.iter().any(|item| item.stripe_id.as_ref() == Some(id));
+        if let Some(other) = other.filter(|other| !is_item(other)) {
+            let drift = read_again(engine, &other).await?;
+            replaced.push(Read {
+                drift,
+                customer_id: id,
+            });
+        }
+    }
+    read.extend(replaced);
+    Ok(Some(read))
 }
 
 /// Stripe's customer as it is now; none of all if it is another one than the item's.
@@ -131,17 +208,18 @@ async fn has_free_one(engine: &Engine, item: &Item) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// None if it is no longer what the item says; nothing was stored then.
+/// An outcome for each item; none if it is no longer what they say, and then nothing was stored.
 async fn take_home(
     engine: &Engine,
-    subject: Subject<'_>,
-    item: &Item,
-) -> Result<Option<Outcome>, write::Error> {
+    subjects: &[Subject<'_>],
+    items: &[Item],
+) -> Result<Option<Vec<Outcome>>, write::Error> {
+    let mut rows = rows_of(subjects);
+    rows.extend(items.iter().filter_map(|item| item.customer_id));
     let tx = engine.begin().await?;
-    let looked = look_in(engine, &tx, subject).await;
-    let outcome = match looked {
-        Ok(Looked::Is(outcome)) if outcome.item.as_ref() == Some(item) => outcome,
-        Ok(_) => {
+    let outcomes = match look_in(engine, &tx, subjects, &rows).await {
+        Ok(Looked::Are(outcomes)) => outcomes,
+        Ok(Looked::Rows(_)) => {
             tx.rollback().await?;
             return Ok(None);
         }
@@ -150,12 +228,17 @@ async fn take_home(
             return Err(error);
         }
     };
-    if outcome.is_home {
+    if !are_the_same(outcomes.iter().map(|one| one.item.as_ref()), items) {
+        tx.rollback().await?;
+        return Ok(None);
+    }
+    if outcomes.iter().any(|outcome| outcome.is_home) {
         tx.commit().await?;
     } else {
         tx.rollback().await?;
     }
-    Ok(Some(outcome))
+    let shown = outcomes.into_iter().filter(|one| one.item.is_some());
+    Ok(Some(shown.collect()))
 }
 
 /// Makes the one push that the item says; none if the row asks for another one by now.

@@ -88,8 +88,19 @@ pub struct Item {
     /// So that people know whom it is about.
     pub email: Option<String>,
     pub was: Was,
+    /// Of customers that concern each other, such as two with one e-mail: they are done together, in one transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub together: Option<Together>,
     /// In the order in which they are done.
     pub steps: Vec<Step>,
+}
+
+/// The place of an item among those that are done together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Together {
+    /// The same for all of them.
+    pub group: u64,
+    pub place: usize,
 }
 
 impl Step {

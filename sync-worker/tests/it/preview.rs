@@ -2,12 +2,16 @@
 
 use entity::fields::Field;
 use entity::parked::Reason;
-use sync_worker::preview::{Change, Done, Item, Preview, Side, Step, carry_out, is_current, read};
+use sync_worker::preview::{
+    Change, Done, Item, Preview, Side, Step, are_current, carry_out, carry_out_together, in_groups,
+    is_current, read,
+};
 
 use crate::harness::{Setup, World, each_world};
 
 mod item;
 mod random;
+mod shared;
 mod stale;
 
 async fn preview(world: &World) -> Preview {
