@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use entity::text::with_nuls;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
 use poem_openapi::types::{MaybeUndefined, Type};
@@ -80,7 +81,9 @@ pub(crate) struct Members(Map<String, Value>);
 
 impl Members {
     fn parse(bytes: &[u8]) -> Result<Self, Problem> {
-        match serde_json::from_slice(bytes) {
+        // What no text can hold is read as NUL, which no member may hold either: so the error names the member.
+        let again = |error| serde_json::from_str(&with_nuls(bytes)).map_err(|_| error);
+        match serde_json::from_slice(bytes).or_else(again) {
             Ok(Value::Object(members)) => Ok(Self(members)),
             Ok(_) => Err(Problem::new(
                 Code::ValidationFailed,
@@ -102,7 +105,9 @@ impl Members {
             // Canonical values drop it, and what an application sends must not change in silence.
             Some(Value::String(text)) if text.contains('\0') => Err(Problem::invalid(
                 name,
-                format!("{name} must not contain the NUL character"),
+                format!(
+                    "{name} must not contain the NUL character, bytes that are no UTF-8 or half a surrogate pair"
+                ),
             )),
             Some(Value::String(text)) => Ok(MaybeUndefined::Value(text)),
             Some(_) => Err(Problem::invalid(name, format!("{name} must be a text"))),
@@ -143,20 +148,34 @@ mod tests {
     #[test]
     fn what_is_no_json_is_told_from_what_is_no_object() {
         let deep = "[".repeat(1000);
-        for text in [
-            "",
-            " ",
-            "{",
-            "{\"a\":}",
-            "\u{feff}{}",
-            "{\"a\":\"\\ud800\"}",
-            &deep,
-        ] {
+        for text in ["", " ", "{", "{\"a\":}", "\u{feff}{}", &deep] {
             assert_eq!(refused(text), Code::MalformedJson, "{text:?}");
         }
         for text in ["[]", "null", "3", "\"a\"", "true"] {
             assert_eq!(refused(text), Code::ValidationFailed, "{text}");
         }
+    }
+
+    #[test]
+    fn text_that_cannot_be_stored_is_named_by_its_member() {
+        let bodies: [&[u8]; 7] = [
+            br#"{"b":"x","a":"\u0000"}"#,
+            br#"{"b":"x","a":"\ud800"}"#,
+            br#"{"b":"x","a":"\uDC00\ud83d"}"#,
+            br#"{"b":"x","a":"\ud83dx\ude00"}"#,
+            b"{\"b\":\"x\",\"a\":\"\xff\"}",
+            b"{\"b\":\"x\",\"a\":\"\xed\xa0\x80\"}",
+            b"{\"b\":\"x\",\"a\":\"\xc0\x80\"}",
+        ];
+        for body in bodies {
+            let mut members = Members::parse(body).unwrap();
+            assert_eq!(members.required("b").unwrap(), "x");
+            let problem = members.required("a").unwrap_err();
+            assert_eq!(problem.code, Code::ValidationFailed);
+            assert!(problem.to_string().starts_with("a must not contain"));
+        }
+        let mut members = Members::parse(br#"{"a":"\ud83d\ude00 \\ud800"}"#).unwrap();
+        assert_eq!(members.required("a").unwrap(), "\u{1f600} \\ud800");
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod stripe_event;
 pub mod stripe_link;
 pub mod stripe_object;
 pub mod stripe_read;
+pub mod text;
 pub mod time;
 pub mod timeline;
 pub mod unmatched;

@@ -4,6 +4,7 @@
 use chrono::DateTime;
 use entity::stripe_event::{Event, KINDS};
 use entity::stripe_object::{self, Object};
+use entity::text::with_nuls;
 use serde_json::Value;
 
 use crate::problem::{Code, Problem};
@@ -14,7 +15,9 @@ use crate::problem::{Code, Problem};
 /// # Errors
 /// It is no JSON, or it is about a customer and does not say which.
 pub(super) fn read(body: &[u8]) -> Result<Option<Event>, Problem> {
+    let again = |error| serde_json::from_str(&with_nuls(body)).map_err(|_| error);
     let object: Object = serde_json::from_slice(body)
+        .or_else(again)
         .map_err(|_| Problem::new(Code::MalformedJson, "the body is no JSON object"))?;
     let kind = object.get("type").and_then(Value::as_str);
     let kind = kind.ok_or_else(|| unnamed("type"))?;

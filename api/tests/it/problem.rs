@@ -165,3 +165,51 @@ async fn metrics_count_requests_by_route_and_never_by_path() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn text_that_cannot_be_stored_is_refused_wherever_it_stands() {
+    each_database(async |database| {
+        let api = Api::on(database);
+        api.created("bob@example.com").await;
+        let texts: [&[u8]; 4] = [b"\\u0000", b"\\ud83d", b"\\ude00x", b"\xc3\x28"];
+        for (method, path) in WITH_BODY {
+            for text in texts {
+                let field = if method == "DELETE" { "email" } else { "name" };
+                let mut body = br#"{"email":"bob@example.com","name":"Bob"}"#.to_vec();
+                if field == "email" {
+                    body = br#"{"email":"bob@example.com"}"#.to_vec();
+                }
+                let end = body.len() - 2;
+                body.splice(end..end, text.iter().copied());
+                let request = builder(method, path, &[]).content_type("application/json");
+                let refused = api.send(request.body(body)).await;
+                let named = refused.problem(422, "validation_failed");
+                assert_eq!(named.as_deref(), Some(field), "{method} {path} {text:?}");
+            }
+        }
+        for path in [
+            "/api/v1/customers/%00",
+            "/api/v1/customers/bob%00@example.com",
+            "/api/v1/customers?email=%00",
+            "/api/v1/customers?email=bob%00@example.com",
+            "/api/v1/customers?cursor=%00",
+            "/api/v1/parked?reason=%00",
+            "/api/v1/parked?customer=%00",
+            "/api/v1/parked/%00",
+            "/api/v1/unmatched/%00",
+            "/api/v1/unmatched/cus_%00",
+            "/api/v1/unmatched?customer=%00",
+            "/api/v1/conflicts/%00",
+        ] {
+            let reply = api.get(path).await;
+            let is_refused = matches!(reply.status, 400 | 404 | 422);
+            assert!(is_refused, "{path}: {} {}", reply.status, reply.text);
+        }
+        for path in ["retry", "dismiss"] {
+            let path = format!("/api/v1/unmatched/cus_%00/{path}");
+            let reply = api.call("POST", &path, json!({})).await;
+            assert_eq!(reply.status, 404, "{path}: {}", reply.text);
+        }
+    })
+    .await;
+}

@@ -6,6 +6,7 @@ use sea_orm::{ActiveModelTrait, DatabaseTransaction, EntityTrait, IntoActiveMode
 use uuid::Uuid;
 
 use super::Refused;
+use crate::stripe_object::is_id;
 use crate::unmatched::{ActiveModel, Entity, Model};
 use crate::{customer, stripe_link};
 
@@ -69,6 +70,9 @@ pub async fn link(
 }
 
 async fn lock(tx: &DatabaseTransaction, stripe_id: &str) -> Result<ActiveModel, Refused> {
+    if !is_id(stripe_id) {
+        return Err(Refused::NotFound);
+    }
     let entry = Entity::find_by_id(stripe_id)
         .lock_exclusive()
         .one(tx)

@@ -9,6 +9,7 @@ use entity::stripe_event::{Event, KINDS};
 use entity::stripe_object::{
     Customer, Object, Outline, Unreadable, copy, created, id, replaced, unreadable,
 };
+use entity::text::with_nuls;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -29,8 +30,13 @@ fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unreadable> {
     })
 }
 
+/// Reads a body, and once more without what no text can hold, so that one value of one customer blocks no other.
+fn read<T>(body: &[u8], reader: impl Fn(&[u8]) -> Result<T, Unreadable>) -> Result<T, Unreadable> {
+    reader(body).or_else(|error| reader(with_nuls(body).as_bytes()).map_err(|_| error))
+}
+
 pub(super) fn object(body: &[u8]) -> Result<Object, Unreadable> {
-    parsed(body)
+    read(body, |body| parsed(body))
 }
 
 /// The customer `id`, living or deleted.
@@ -45,7 +51,7 @@ pub(super) fn customer_with_id(body: &[u8], id: &str) -> Result<StripeCopy, Unre
 
 /// A customer, living or deleted.
 pub(super) fn customer(body: &[u8]) -> Result<StripeCopy, Unreadable> {
-    checked(&parsed(body)?)
+    read(body, |body| checked(&parsed(body)?))
 }
 
 fn checked(customer: &Customer<'_>) -> Result<StripeCopy, Unreadable> {
@@ -89,6 +95,10 @@ struct List<T> {
 }
 
 pub(super) fn customers(body: &[u8]) -> Result<Page<StripeCopy>, Unreadable> {
+    read(body, customers_of)
+}
+
+fn customers_of(body: &[u8]) -> Result<Page<StripeCopy>, Unreadable> {
     let List { data, has_more } = parsed::<List<Customer<'_>>>(body)?;
     let items: Vec<_> = data.iter().map(checked).collect::<Result<_, _>>()?;
     Ok(Page {
@@ -108,6 +118,10 @@ impl<'de> Deserialize<'de> for Item {
 }
 
 pub(super) fn outlines(body: &[u8]) -> Result<Page<Outline>, Unreadable> {
+    read(body, outlines_of)
+}
+
+fn outlines_of(body: &[u8]) -> Result<Page<Outline>, Unreadable> {
     let List { data, has_more } = parsed::<List<Item>>(body)?;
     let items: Vec<_> = data
         .into_iter()
@@ -121,7 +135,7 @@ pub(super) fn outlines(body: &[u8]) -> Result<Page<Outline>, Unreadable> {
 }
 
 pub(super) fn events(body: &[u8]) -> Result<Page<Event>, Unreadable> {
-    let List { data, has_more } = parsed::<List<Object>>(body)?;
+    let List { data, has_more } = read(body, |body| parsed::<List<Object>>(body))?;
     let mut page = Page {
         items: Vec::with_capacity(data.len()),
         has_more,
@@ -136,7 +150,7 @@ pub(super) fn events(body: &[u8]) -> Result<Page<Event>, Unreadable> {
 
 /// The objects of a list.
 pub(super) fn objects(body: &[u8]) -> Result<Vec<Object>, Unreadable> {
-    Ok(parsed::<List<Object>>(body)?.data)
+    Ok(read(body, |body| parsed::<List<Object>>(body))?.data)
 }
 
 /// None of a type that was not asked for: its object may be no customer at all.
@@ -397,6 +411,24 @@ mod tests {
         for object in objects {
             let list = body(&json!({"has_more": false, "data": [object]}));
             assert!(events(&list).is_err(), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn text_that_cannot_be_stored_blocks_no_other_customer() {
+        let named = |name: &[u8]| {
+            let mut page = br#"{"object":"list","has_more":false,"data":[{"id":"cus_1","object":"customer","email":"a@x.io","name":""#.to_vec();
+            page.extend_from_slice(name);
+            page.extend_from_slice(br#""},{"id":"cus_2","object":"customer","email":"b@x.io"}]}"#);
+            page
+        };
+        let names: [&[u8]; 4] = [b"A\\ud83d", b"\\ude00A", b"A\\u0000", b"\xffA"];
+        for name in names {
+            let page = named(name);
+            let copies = customers(&page).unwrap().items;
+            assert_eq!(copies.len(), 2);
+            assert_eq!(copies[0].fields.name.as_deref(), Some("A"));
+            assert_eq!(outlines(&page).unwrap().items.len(), 2);
         }
     }
 }

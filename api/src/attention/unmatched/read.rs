@@ -1,5 +1,6 @@
 //! Reads unmatched customers.
 
+use entity::stripe_object::is_id;
 use entity::unmatched::{self, Column, Entity};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -62,8 +63,11 @@ impl Unmatched {
     }
 
     pub(super) async fn read_one(&self, id: &str) -> Result<Found, Problem> {
-        let found = patiently(|| Entity::find_by_id(id).one(&self.0.db)).await?;
         let missing = || Problem::new(Code::NotFound, "no unmatched Stripe customer has this id");
+        if !is_id(id) {
+            return Err(missing());
+        }
+        let found = patiently(|| Entity::find_by_id(id).one(&self.0.db)).await?;
         Ok(Found::of(&found.ok_or_else(missing)?))
     }
 }

@@ -47,6 +47,13 @@ impl Record {
     /// # Errors
     /// There is no e-mail, or it cannot be one.
     pub(super) fn of(email: &str, given: Vec<(Field, Option<String>)>) -> Result<Self, String> {
+        // Canonical values drop it, and what is imported must not change in silence.
+        let texts = given.iter().map(|(field, text)| (field, text.as_deref()));
+        for (field, text) in texts.chain([(&Field::Email, Some(email))]) {
+            if text.is_some_and(|text| text.contains('\0')) {
+                return Err(format!("{field} must not contain the NUL character"));
+            }
+        }
         let email = Email::parse(&canonical(email).unwrap_or_default())
             .map_err(|error| format!("{} {error}", Field::Email))?;
         Ok(Self { email, given })
