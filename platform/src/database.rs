@@ -1,6 +1,7 @@
 //! Opens the database, SQLite or Postgres, the one way that every process uses, and opens every
 //! write transaction.
 
+mod encoding;
 mod error;
 mod handle;
 mod postgres;
@@ -53,9 +54,11 @@ async fn open(url: &Secret, max_connections: u32, waits: bool) -> Result<Databas
     // The forms are checked here, because sea-orm's own answer repeats the URL with its password.
     let text = url.expose();
     if let Some(server) = Server::parse(text, max_connections) {
+        let mut is_reached = true;
         let access = match server.probe().await {
             Ok(access) => access,
             Err(refusal) if waits => {
+                is_reached = false;
                 let cause = refusal.cause;
                 tracing::warn!("the database cannot be used yet, trying again: {cause}");
                 Access {
@@ -75,7 +78,11 @@ async fn open(url: &Secret, max_connections: u32, waits: bool) -> Result<Databas
                 "PostgreSQL grants fewer connections than asked for"
             );
         }
-        return Ok(Database::postgres(server, access));
+        let db = Database::postgres(server, access);
+        if is_reached {
+            encoding::check(&db).await?;
+        }
+        return Ok(db);
     }
     if text.starts_with("sqlite:") && text.parse::<SqliteConnectOptions>().is_ok() {
         let options = sqlite(text, max_connections);

@@ -215,3 +215,27 @@ async fn a_test_s_postgres_database_is_gone_when_it_is_dropped() {
     drop(dropped);
     assert_eq!(number(&kept.connection, &count).await, 0);
 }
+
+#[tokio::test]
+async fn database_of_another_encoding_is_refused_with_its_name() {
+    let server = postgres().await;
+    let base = server.url.expose();
+    for encoding in ["SQL_ASCII", "LATIN1"] {
+        let name = format!("encoded_{}", encoding.to_lowercase());
+        let drop = format!("drop database if exists {name} with (force)");
+        run(&server.connection, &drop).await;
+        let create = format!(
+            "create database {name} template template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'"
+        );
+        run(&server.connection, &create).await;
+        let (start, query) = base.split_once('?').unwrap_or((base, ""));
+        let (start, _) = start.rsplit_once('/').unwrap();
+        let url = Secret::new(format!("{start}/{name}?{query}"));
+        let error = database::connect(&url, 1).await.unwrap_err().to_string();
+        assert!(
+            error.contains(encoding) && error.contains("UTF8"),
+            "{error}"
+        );
+        run(&server.connection, &drop).await;
+    }
+}
