@@ -62,7 +62,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     telemetry::init(&arguments.log)?;
     let listener = arguments.api.bind().await?;
     let url = arguments.database.url()?;
-    let _in_use = migration::sqlite_file::take(url.expose())?;
+    let _in_use = platform::sqlite_file::take(url.expose())?;
     let db = database::connect_lazy(&url, arguments.database.database_connections)
         .await
         .context("connecting to the database of DATABASE_URL")?;

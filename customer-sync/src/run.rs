@@ -1,17 +1,16 @@
 //! Starts every service in this process, each as it runs on servers.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use entity::message::{EXCHANGE, QUEUES};
-use migration::sqlite_file;
 use outbox_relay::{Components, Relay};
 use platform::broker::{Broker, Topology};
 use platform::clock::Clock;
 use platform::config::Secret;
 use platform::database::Database;
 use platform::health::Health;
+use platform::sqlite_file;
 use platform::steps::Steps;
 use platform::supervisor::Supervisor;
 use platform::wake::{self, Wake};
@@ -43,17 +42,11 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     let _database = sqlite_file::take(state::url(&arguments)?.expose())?;
 
     let mut supervisor = Supervisor::new(GRACE);
-    let mut places = Places {
+    let places = Places {
         api: format!("http://{}", listener.local_addr()?),
-        sandbox: None,
+        sandbox: start_sandbox(&mut arguments, &mut supervisor).await?,
         needs_key: !keys.is_empty(),
     };
-    if arguments.worker.uses_sandbox()? {
-        let address = start_sandbox(&arguments, &mut supervisor).await?;
-        places.sandbox = Some(format!("http://{address}"));
-        // The port that was asked for may have been 0.
-        arguments.worker.sandbox_listen = address.to_string();
-    }
     let stripe = arguments.worker.stripe()?;
     let (db, url) = state::open(&arguments).await?;
     let broker = broker(amqp_url);
@@ -135,11 +128,14 @@ fn broker(amqp_url: Option<Secret>) -> Broker {
     }
 }
 
-/// Starts the sandbox, which keeps its customers in the data folder; returns where it is.
+/// Starts the sandbox where it stands in for Stripe; it keeps its customers in the data folder. Returns its URL.
 async fn start_sandbox(
-    arguments: &Arguments,
+    arguments: &mut Arguments,
     supervisor: &mut Supervisor,
-) -> anyhow::Result<SocketAddr> {
+) -> anyhow::Result<Option<String>> {
+    if !arguments.worker.uses_sandbox()? {
+        return Ok(None);
+    }
     let listener = admin::bind(&arguments.worker.sandbox_listen)
         .await
         .context("starting the Stripe sandbox (SANDBOX_LISTEN)")?;
@@ -150,5 +146,7 @@ async fn start_sandbox(
     })
     .context("opening the Stripe sandbox")?;
     supervisor.spawn("stripe-sandbox", sandbox.run(listener, supervisor.stop()));
-    Ok(address)
+    // The port that was asked for may have been 0.
+    arguments.worker.sandbox_listen = address.to_string();
+    Ok(Some(format!("http://{address}")))
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use migration::sqlite_file;
 use migration::{Migrator, MigratorTrait};
 use platform::backoff::Backoff;
 use platform::config::Secret;
 use platform::database::{self, Database};
+use platform::sqlite_file;
 use sea_orm::{DbBackend, DbErr};
 
 use crate::arguments::Arguments;

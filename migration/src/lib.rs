@@ -10,7 +10,6 @@ mod m20261123_000007_fingerprint;
 mod m20261128_000009_replaced;
 mod m20261128_000011_tombstone_email;
 mod m20261128_000015_order;
-pub mod sqlite_file;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;

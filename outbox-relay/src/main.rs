@@ -73,7 +73,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         .context("no broker is named: set AMQP_URL or AMQP_URL_FILE")?;
     let listener = admin::bind(&arguments.admin_listen).await?;
     let url = arguments.database.url()?;
-    let _in_use = migration::sqlite_file::take(url.expose())?;
+    let _in_use = platform::sqlite_file::take(url.expose())?;
     let db = database::connect_lazy(&url, arguments.database.database_connections)
         .await
         .context("connecting to the database of DATABASE_URL")?;

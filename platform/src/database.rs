@@ -6,6 +6,7 @@ mod error;
 mod handle;
 mod postgres;
 mod session;
+mod url;
 
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ pub async fn connect_lazy(url: &Secret, max_connections: u32) -> Result<Database
 }
 
 async fn open(url: &Secret, max_connections: u32, waits: bool) -> Result<Database, DbErr> {
+    url::check(url).map_err(|error| DbErr::Conn(RuntimeErr::Internal(error.to_string())))?;
     // The forms are checked here, because sea-orm's own answer repeats the URL with its password.
     let text = url.expose();
     if let Some(server) = Server::parse(text, max_connections) {

@@ -9,6 +9,8 @@ use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, Command, Parser};
 
+use crate::redact;
+
 /// Parses the program's settings. Ends the process as clap does: after the help or the version, or
 /// with one error and exit code 2.
 ///
@@ -19,7 +21,7 @@ pub fn parse<P: Parser>() -> P {
         reason = "the environment is read here, once, for every setting"
     )]
     let environment = |name: &OsStr| std::env::var_os(name);
-    parse_from(std::env::args_os(), &environment).unwrap_or_else(|error| error.exit())
+    parse_from(std::env::args_os(), &environment).unwrap_or_else(|error| redact::exit(&error))
 }
 
 /// Reads one environment variable.

@@ -54,15 +54,34 @@ where
     })
 }
 
-/// Below info these libraries print statements with their values, or frames with their bodies; and
-/// lapin warns of a returned message with the whole of it.
+/// The crates of this workspace, or what the names of some end with: their debug and trace lines hold no secret.
+const OWN: [&str; 8] = [
+    "api",
+    "entity",
+    "migration",
+    "outbox_relay",
+    "platform",
+    "sync_worker",
+    "_sync",
+    "_sandbox",
+];
+
+/// These warn with a whole message, and with parts of a database URL or a password file.
+const CUT: [&str; 2] = ["lapin::returned_messages", "sqlx_postgres::options"];
+
+/// Below info libraries print statements with their values, frames with their bodies, and headers with their keys: only
+/// the lines of this project are kept there.
 fn discreet(metadata: &Metadata<'_>) -> bool {
-    const SECRETIVE: [&str; 5] = ["lapin", "amq_protocol", "sea_orm", "sea_query", "sqlx"];
     let target = metadata.target();
-    if target == "lapin::returned_messages" {
+    if CUT.iter().any(|name| target.starts_with(name)) {
         return false;
     }
-    *metadata.level() <= Level::INFO || !SECRETIVE.iter().any(|name| target.starts_with(name))
+    let name = target.split("::").next().unwrap_or_default();
+    *metadata.level() <= Level::INFO || OWN.iter().any(|own| is_named(name, own))
+}
+
+fn is_named(name: &str, own: &str) -> bool {
+    name == own || own.starts_with('_') && name.ends_with(own)
 }
 
 /// Starts collecting metrics, once per process; every later call gets the same handle.
@@ -223,6 +242,10 @@ mod tests {
             tracing::trace!(target: "lapin::io_loop", "a body");
             tracing::debug!(target: "sqlx::query", "a value");
             tracing::trace!(target: "sea_orm::database", "a value");
+            tracing::debug!(target: "hyper_util::client", "a value");
+            tracing::trace!(target: "rustls::conn", "a value");
+            tracing::warn!(target: "sqlx_postgres::options::parse", "a value");
+            tracing::warn!(target: "sqlx_postgres::options::pgpass", "a value");
             tracing::error!(target: "lapin::channel", "a closed channel");
             tracing::trace!(target: "sync_worker", "a step");
         });

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, bail, ensure};
 use entity::worker;
-use migration::sqlite_file::{self, InUse};
 use migration::{Migrator, MigratorTrait};
 use platform::clock::Clock;
 use platform::database::{self, Database};
+use platform::sqlite_file::{self, InUse};
 use platform::steps::Steps;
 use sea_orm::{ConnectionTrait, Statement};
 use sync_worker::Gauge;

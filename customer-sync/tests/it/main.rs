@@ -12,6 +12,7 @@ mod command;
 mod journey;
 mod model;
 mod process;
+mod secret;
 mod servers;
 mod tidy;
 mod webhook;

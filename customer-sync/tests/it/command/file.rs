@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 
-use migration::sqlite_file;
+use platform::sqlite_file;
 
 use super::*;
 

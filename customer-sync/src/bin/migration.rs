@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectOptions, Database};
+use platform::config::{LogArgs, Secret, secret};
+use platform::{database, redact, telemetry};
 
 #[derive(Parser)]
 #[command(
@@ -16,45 +17,50 @@ use sea_orm::{ConnectOptions, Database};
 struct Arguments {
     /// postgres://user:password@host/database, or sqlite://path?mode=rwc
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
-    database_url: Option<String>,
-    /// A file that holds the database URL.
-    #[arg(long, env = "DATABASE_URL_FILE", global = true)]
+    database_url: Option<Secret>,
+    /// A file that holds the database URL
+    #[arg(long, env = "DATABASE_URL_FILE", global = true, value_name = "PATH")]
     database_url_file: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Apply every migration that is missing.
+    /// Apply every migration that is missing
     Up,
-    /// Take back the latest migration. Loses what its tables hold.
+    /// Take back the latest migration. Loses what its tables hold
     Down,
-    /// Say which migrations are applied; exit with 2 if one is missing.
+    /// Say which migrations are applied; exit with 2 if one is missing
     Status,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::INFO)
-        .init();
-    match run(Arguments::parse()).await {
+    let arguments = platform::settings::parse::<Arguments>();
+    if let Err(error) = telemetry::init(&arguments.log) {
+        return platform::process::exit(Err(error));
+    }
+    match run(arguments).await {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", redact::redact(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let url = database_url(&arguments)?;
-    let _in_use = migration::sqlite_file::take(&url)?;
-    let mut options = ConnectOptions::new(url);
-    options.max_connections(1).sqlx_logging(false);
-    let db = Database::connect(options)
+    let url = secret(
+        &arguments.database_url,
+        &arguments.database_url_file,
+        "DATABASE_URL",
+    )?;
+    let url = url.context("set DATABASE_URL, such as postgres://user@host/database")?;
+    let _in_use = platform::sqlite_file::take(url.expose())?;
+    let db = database::connect(&url, 1)
         .await
         .context("connecting to the database of DATABASE_URL")?;
     match arguments.command {
@@ -78,16 +84,4 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     tracing::info!("the schema is as it should be");
     Ok(ExitCode::SUCCESS)
-}
-
-fn database_url(arguments: &Arguments) -> anyhow::Result<String> {
-    match (&arguments.database_url, &arguments.database_url_file) {
-        (Some(url), None) => Ok(url.clone()),
-        (None, Some(path)) => Ok(std::fs::read_to_string(path)
-            .with_context(|| format!("reading DATABASE_URL_FILE {}", path.display()))?
-            .trim()
-            .to_owned()),
-        (Some(_), Some(_)) => anyhow::bail!("set DATABASE_URL or DATABASE_URL_FILE, not both"),
-        (None, None) => anyhow::bail!("set DATABASE_URL, such as postgres://user@host/database"),
-    }
 }
