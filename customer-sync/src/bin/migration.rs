@@ -62,7 +62,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let _in_use = platform::sqlite_file::take(url.expose())?;
     let db = database::connect(&url, 1)
         .await
-        .context("connecting to the database of DATABASE_URL")?;
+        .context("connecting to the database of DATABASE_URL")?
+        .connection();
     match arguments.command {
         Command::Up => Migrator::up(&db, None)
             .await

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 
 use chrono::{TimeDelta, Utc};
 use platform::clock::Clock;
+use platform::database::Database;
 use platform::moment::moment;
 use platform::test_support::{TestDatabase, each_database, postgres};
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait, Statement};
 use tokio::task::JoinSet;
 
-async fn next(db: &DatabaseConnection) -> i64 {
+async fn next(db: &Database) -> i64 {
     moment(db, &Clock::system()).await.unwrap().1
 }
 
-async fn set(db: &DatabaseConnection, number: i64) {
+async fn set(db: &Database, number: i64) {
     let set = format!("select setval('moment_order', {number})");
     db.execute_unprepared(&set).await.unwrap();
 }

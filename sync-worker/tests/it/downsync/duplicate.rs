@@ -7,8 +7,8 @@ use entity::decide::Refused;
 use entity::unmatched::Reason;
 use entity::{customer, write};
 use platform::database;
+use platform::database::Database;
 use platform::steps::{Place, Script, Steps};
-use sea_orm::DatabaseConnection;
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::apply::Applied;
 use sync_worker::downsync::pass::run_once;
@@ -127,7 +127,7 @@ impl Script for DeleteAt {
     }
 }
 
-async fn delete(db: DatabaseConnection, id: Uuid) {
+async fn delete(db: Database, id: Uuid) {
     let tx = database::begin(&db).await.unwrap();
     let row = customer::lock(&tx, id).await.unwrap().unwrap();
     let now = row.updated_at + chrono::Duration::microseconds(1);
