@@ -8,6 +8,7 @@ use platform::config::{Secret, secret};
 use tokio::net::TcpListener;
 
 use crate::auth::Keys;
+use crate::serving::Serving;
 use crate::webhook::WebhookSecrets;
 
 #[derive(clap::Args, Clone, Debug)]
@@ -47,6 +48,13 @@ pub struct Config {
     #[arg(long, env = "API_ANONYMOUS", value_parser = switch, value_name = "BOOL",
           default_value = "false", num_args = 0..=1, default_missing_value = "true")]
     pub api_anonymous: bool,
+
+    /// Where health and metrics are served without a key; absent: on API_LISTEN only
+    #[arg(long, env = "API_ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub api_admin_listen: Option<String>,
+
+    #[command(flatten)]
+    pub serving: Serving,
 }
 
 impl Config {
@@ -82,6 +90,12 @@ impl Config {
             "STRIPE_WEBHOOK_SECRET must hold signing secrets, whsec_..., separated by commas"
         );
         Ok(secrets)
+    }
+
+    /// Empty is how compose files pass "not set".
+    pub fn admin_listen(&self) -> Option<&str> {
+        let address = self.api_admin_listen.as_deref();
+        address.filter(|address| !address.is_empty())
     }
 
     /// Listens, if that is safe.
@@ -125,14 +139,20 @@ fn switch(text: &str) -> Result<bool, String> {
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        config: Config,
+    }
+
     fn config(listen: &str, keys: Option<&str>, api_anonymous: bool) -> Config {
+        use clap::Parser;
+        let arguments = Arguments::parse_from(["api"]);
         Config {
             api_listen: listen.to_owned(),
             api_keys: keys.map(Secret::new),
-            api_keys_file: None,
-            stripe_webhook_secret: None,
-            stripe_webhook_secret_file: None,
             api_anonymous,
+            ..arguments.config
         }
     }
 

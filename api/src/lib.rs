@@ -13,27 +13,30 @@ mod idempotency;
 mod openapi;
 mod problem;
 mod request;
+mod serving;
 mod status;
 mod webhook;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
+use platform::admin::{self, Pages};
 use platform::clock::Clock;
 use platform::database::Database;
 use platform::health::Health;
+use platform::http::{Server, acceptor};
+use platform::supervisor::Supervisor;
 use platform::wake::Wake;
 use poem::http::Method;
-use poem::listener::TcpAcceptor;
-use poem::{Endpoint, IntoEndpoint, Response, Server, post};
+use poem::{Endpoint, IntoEndpoint, Response, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use auth::Keys;
 pub use config::Config;
 pub use idempotency::{KEPT, prune_once};
+pub use serving::Serving;
 pub use webhook::WebhookSecrets;
 
 use attention::{Conflicts, Deletions, Parked, Unmatched};
@@ -43,11 +46,6 @@ use openapi::Slashed;
 use request::{Observed, Routes};
 use status::Overview;
 use webhook::Webhook;
-
-/// How long requests may take to finish once the process is told to stop.
-const GRACE: Duration = Duration::from_secs(10);
-/// Longer than the longest wait that a client may ask for.
-const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 
 /// What the API works with.
 #[derive(Clone)]
@@ -66,28 +64,58 @@ pub struct App {
     pub webhook_secrets: WebhookSecrets,
 }
 
-/// Serves the API until `stop`, then lets the requests that are under way finish.
+impl App {
+    /// What an admin port shows of it.
+    pub fn pages(&self, stop: CancellationToken) -> Pages {
+        Pages {
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+            stop,
+        }
+    }
+}
+
+/// Starts the API as its settings say, with `reserved` file descriptors left to other parts of the process, and its
+/// admin port.
+///
+/// # Errors
+/// When the admin port can't be listened on.
+pub async fn start(
+    supervisor: &mut Supervisor,
+    config: &Config,
+    listener: TcpListener,
+    app: App,
+    reserved: usize,
+) -> anyhow::Result<()> {
+    let (server, stop) = (config.serving.server(reserved), supervisor.stop());
+    if let Some(address) = config.admin_listen() {
+        let listener = admin::bind(address).await?;
+        let pages = app.pages(stop.clone());
+        supervisor.spawn_last("admin", |end| admin::serve(listener, pages, end));
+    }
+    supervisor.spawn("api", run(listener, app, server, stop));
+    Ok(())
+}
+
+/// Serves the API until `stop`, then drains.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn run(listener: TcpListener, app: App, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    listener: TcpListener,
+    app: App,
+    server: Server,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let database = app.health.component("database", health::STALLED_AFTER);
     let (db, clock) = (app.db.clone(), app.clock.clone());
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "taking requests");
     }
     let serve = async {
-        let acceptor = TcpAcceptor::from_tokio(listener).context("listening for requests")?;
-        Server::new_with_acceptor(acceptor)
-            .name("api")
-            .idle_timeout(IDLE_CONNECTION)
-            .run_with_graceful_shutdown(
-                routes_until(app, stop.clone()),
-                stop.cancelled(),
-                Some(GRACE),
-            )
-            .await
-            .context("serving requests")
+        let routes = routes_until(app, stop.clone());
+        let serving = server.run(acceptor(listener)?, routes, stop.clone());
+        serving.await.context("serving requests")
     };
     tokio::try_join!(
         serve,
@@ -114,6 +142,7 @@ pub fn spec() -> String {
 }
 
 fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Response> {
+    let pages = app.pages(stop.clone());
     let webhook = Webhook {
         db: app.db.clone(),
         clock: app.clock.clone(),
@@ -128,7 +157,7 @@ fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Res
     });
     let routes = Routes::of_api(api.clone()).with(webhook::PATH, &Method::POST);
     let service = openapi::service(api);
-    let open = platform::admin::routes(app.health, app.metrics).at(webhook::PATH, post(webhook));
+    let open = pages.routes().at(webhook::PATH, post(webhook));
     let open = openapi::routes(open, &service);
     let gate = Gate {
         keys: app.keys,

@@ -1,7 +1,6 @@
 //! The API as a process of its own: `api`, `api healthcheck`, `api openapi`.
 
 use std::io::Write;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,12 +9,16 @@ use clap::{Parser, Subcommand};
 use platform::clock::Clock;
 use platform::config::{DatabaseArgs, LogArgs};
 use platform::health::Health;
+use platform::sqlite_file::{self, InUse};
 use platform::supervisor::Supervisor;
 use platform::wake::{self, Wake};
-use platform::{admin, database, telemetry};
+use platform::{admin, database, descriptors, telemetry};
 use sea_orm::DbBackend;
 
+/// More than requests get to finish after the drain delay.
 const GRACE: Duration = Duration::from_secs(15);
+/// Two more connections listen for notifications.
+const LISTENERS: u32 = 2;
 
 #[derive(Parser)]
 #[command(
@@ -42,13 +45,17 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     platform::process::exit(run(platform::settings::parse::<Arguments>()).await)
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
-        None => serve(arguments).await,
+        None => {
+            let grace = GRACE + arguments.api.serving.drain_delay;
+            let start = async |supervisor: &mut Supervisor| start(supervisor, arguments).await;
+            Supervisor::run_program(grace, start).await
+        }
         Some(Command::Healthcheck) => admin::healthcheck(&arguments.api.api_listen).await,
         Some(Command::Openapi) => {
             let mut out = std::io::stdout().lock();
@@ -58,20 +65,20 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+/// Starts the service; a SQLite file is this process's until the end.
+async fn start(supervisor: &mut Supervisor, arguments: Arguments) -> anyhow::Result<Option<InUse>> {
     telemetry::init(&arguments.log)?;
+    descriptors::raise();
     let listener = arguments.api.bind().await?;
     let url = arguments.database.url()?;
-    let _in_use = platform::sqlite_file::take(url.expose())?;
+    let in_use = sqlite_file::take(url.expose())?;
     let db = database::connect_lazy(&url, arguments.database.database_connections)
         .await
         .context("connecting to the database of DATABASE_URL")?;
     let (wake, inbox) = (Wake::default(), Wake::default());
-    let mut supervisor = Supervisor::new(GRACE);
-    let stop = supervisor.stop();
     if db.get_database_backend() == DbBackend::Postgres {
         for (channel, wake) in [("outbox", &wake), ("inbox", &inbox)] {
-            let forward = wake::forward(db.clone(), channel, wake.clone(), stop.clone());
+            let forward = wake::forward(db.clone(), channel, wake.clone(), supervisor.stop());
             supervisor.spawn("wake", forward);
         }
     }
@@ -85,6 +92,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         keys: arguments.api.keys()?,
         webhook_secrets: arguments.api.webhook_secrets()?,
     };
-    supervisor.spawn("api", api::run(listener, app, stop));
-    supervisor.run().await
+    let reserved = database::descriptors(arguments.database.database_connections + LISTENERS);
+    api::start(supervisor, &arguments.api, listener, app, reserved).await?;
+    Ok(in_use)
 }

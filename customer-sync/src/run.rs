@@ -10,11 +10,11 @@ use platform::clock::Clock;
 use platform::config::Secret;
 use platform::database::Database;
 use platform::health::Health;
-use platform::sqlite_file;
+use platform::sqlite_file::{self, InUse};
 use platform::steps::Steps;
 use platform::supervisor::Supervisor;
 use platform::wake::{self, Wake};
-use platform::{admin, telemetry};
+use platform::{admin, database, descriptors, telemetry};
 use sea_orm::DbBackend;
 use stripe_sandbox::Sandbox;
 use sync_worker::engine::Engine;
@@ -28,9 +28,23 @@ use crate::state::{self, Folder};
 /// Longer than a push may take.
 const GRACE: Duration = Duration::from_secs(50);
 
+/// What the sandbox and the clients of other services open, at most.
+const OTHER_DESCRIPTORS: usize = 128;
+
 /// Runs until a signal, then drains.
-pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let grace = GRACE + arguments.api.serving.drain_delay;
+    let start = async |supervisor: &mut Supervisor| start(supervisor, arguments).await;
+    Supervisor::run_program(grace, start).await
+}
+
+/// Starts every service; the folder and a SQLite file are this process's until the end.
+async fn start(
+    supervisor: &mut Supervisor,
+    mut arguments: Arguments,
+) -> anyhow::Result<(Folder, Option<InUse>)> {
     let terminal = bar::init(&arguments.log)?;
+    descriptors::raise();
     // Before anything is counted.
     let metrics = telemetry::metrics()?;
     // What can be wrong with the settings is found before anything is started.
@@ -38,13 +52,11 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     let keys = arguments.api.keys()?;
     let webhook_secrets = arguments.api.webhook_secrets()?;
     let amqp_url = arguments.broker.url()?;
-    let _folder = Folder::take(&arguments.data_dir)?;
-    let _database = sqlite_file::take(state::url(&arguments)?.expose())?;
-
-    let mut supervisor = Supervisor::new(GRACE);
+    let folder = Folder::take(&arguments.data_dir)?;
+    let database = sqlite_file::take(state::url(&arguments)?.expose())?;
     let places = Places {
         api: format!("http://{}", listener.local_addr()?),
-        sandbox: start_sandbox(&mut arguments, &mut supervisor).await?,
+        sandbox: start_sandbox(&mut arguments, supervisor).await?,
         needs_key: !keys.is_empty(),
     };
     let stripe = arguments.worker.stripe()?;
@@ -53,10 +65,9 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
     let clock = Clock::system();
     let (wake, inbox) = (Wake::default(), Wake::default());
     let health = Health::new();
-    let stop = supervisor.stop();
     if db.get_database_backend() == DbBackend::Postgres {
         let channels = [("outbox", &wake), ("inbox", &inbox)];
-        listen(&mut supervisor, (&db, &url), channels);
+        listen(supervisor, (&db, &url), channels);
     }
     let relay = Relay {
         db: db.clone(),
@@ -67,7 +78,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
         options: arguments.relay.clone(),
         steps: Steps::default(),
     };
-    supervisor.spawn("outbox-relay", outbox_relay::run(relay, stop.clone()));
+    supervisor.spawn("outbox-relay", outbox_relay::run(relay, supervisor.stop()));
     let worker = Worker {
         engine: Engine {
             db: db.clone(),
@@ -76,14 +87,14 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
             policy: arguments.worker.policy(),
             lane: LaneState::default(),
             steps: Steps::default(),
-            gauge: bar::gauge(terminal, &mut supervisor),
+            gauge: bar::gauge(terminal, supervisor),
         },
         broker,
         intervals: arguments.worker.intervals(),
         inbox: inbox.clone(),
         health: health.clone(),
     };
-    sync_worker::start(&mut supervisor, worker).await?;
+    sync_worker::start(supervisor, worker).await?;
     let app = api::App {
         db,
         clock,
@@ -94,9 +105,10 @@ pub(crate) async fn run(mut arguments: Arguments) -> anyhow::Result<()> {
         keys,
         webhook_secrets,
     };
-    supervisor.spawn("api", api::run(listener, app, stop));
+    let reserved = database::descriptors(state::CONNECTIONS) + OTHER_DESCRIPTORS;
+    api::start(supervisor, &arguments.api, listener, app, reserved).await?;
     greeting::print(&places);
-    supervisor.run().await
+    Ok((folder, database))
 }
 
 /// Other processes may write to this database too.
@@ -140,11 +152,17 @@ async fn start_sandbox(
         .await
         .context("starting the Stripe sandbox (SANDBOX_LISTEN)")?;
     let address = listener.local_addr()?;
-    let sandbox = Sandbox::open(stripe_sandbox::Options {
+    let options = stripe_sandbox::Options {
         file: Some(state::sandbox_file(&arguments.data_dir)),
         ..Default::default()
-    })
-    .context("opening the Stripe sandbox")?;
+    };
+    // A large file takes some time to read, and a signal is to end that too.
+    let opening = tokio::task::spawn_blocking(|| Sandbox::open(options));
+    let sandbox = opening
+        .await
+        .map_err(anyhow::Error::new)
+        .flatten()
+        .context("opening the Stripe sandbox")?;
     supervisor.spawn("stripe-sandbox", sandbox.run(listener, supervisor.stop()));
     // The port that was asked for may have been 0.
     arguments.worker.sandbox_listen = address.to_string();

@@ -15,7 +15,7 @@ use sea_orm::{DbBackend, DbErr};
 use crate::arguments::Arguments;
 
 /// Connections to the database: the API's, the relay's and the worker's together.
-const CONNECTIONS: u32 = 24;
+pub(crate) const CONNECTIONS: u32 = 24;
 
 /// Between attempts to apply the schema.
 const MIGRATION_RETRY: Backoff = Backoff {

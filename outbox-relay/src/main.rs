@@ -1,20 +1,21 @@
 //! The relay as a process of its own: `outbox-relay`, `outbox-relay healthcheck`.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use entity::message::{EXCHANGE, QUEUES};
 use outbox_relay::{Components, Options, Relay};
+use platform::admin::Pages;
 use platform::broker::{Broker, Topology};
 use platform::clock::Clock;
 use platform::config::{BrokerArgs, DatabaseArgs, LogArgs};
 use platform::health::Health;
+use platform::sqlite_file::{self, InUse};
 use platform::steps::Steps;
 use platform::supervisor::Supervisor;
 use platform::wake::{self, Wake};
-use platform::{admin, database, telemetry};
+use platform::{admin, database, descriptors, telemetry};
 use sea_orm::DbBackend;
 
 /// More than a step may take once it is told to stop, plus settling and giving the lease back.
@@ -57,28 +58,32 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     let arguments = platform::settings::parse::<Arguments>();
     platform::process::exit(match arguments.command {
-        None => serve(arguments).await,
+        None => {
+            let start = async |supervisor: &mut Supervisor| start(supervisor, arguments).await;
+            Supervisor::run_program(GRACE, start).await
+        }
         Some(Command::Healthcheck) => admin::healthcheck(&arguments.admin_listen).await,
     })
 }
 
-async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+/// Starts the service; a SQLite file is this process's until the end.
+async fn start(supervisor: &mut Supervisor, arguments: Arguments) -> anyhow::Result<Option<InUse>> {
     telemetry::init(&arguments.log)?;
+    descriptors::raise();
     let amqp_url = arguments
         .broker
         .url()?
         .context("no broker is named: set AMQP_URL or AMQP_URL_FILE")?;
     let listener = admin::bind(&arguments.admin_listen).await?;
     let url = arguments.database.url()?;
-    let _in_use = platform::sqlite_file::take(url.expose())?;
+    let in_use = sqlite_file::take(url.expose())?;
     let db = database::connect_lazy(&url, arguments.database.database_connections)
         .await
         .context("connecting to the database of DATABASE_URL")?;
     let (health, metrics, wake) = (Health::new(), telemetry::metrics()?, Wake::default());
-    let mut supervisor = Supervisor::new(GRACE);
     let stop = supervisor.stop();
     if db.get_database_backend() == DbBackend::Postgres {
         supervisor.spawn(
@@ -96,6 +101,11 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         steps: Steps::default(),
     };
     supervisor.spawn("relay", outbox_relay::run(relay, stop.clone()));
-    supervisor.spawn("admin", admin::serve(listener, health, metrics, stop));
-    supervisor.run().await
+    let pages = Pages {
+        health,
+        metrics,
+        stop,
+    };
+    supervisor.spawn_last("admin", |end| admin::serve(listener, pages, end));
+    Ok(in_use)
 }

@@ -6,22 +6,38 @@ use std::time::Duration;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::http::StatusCode;
-use poem::listener::TcpAcceptor;
 use poem::web::{Data, Json};
-use poem::{EndpointExt, IntoResponse, Response, Route, Server, get, handler};
+use poem::{EndpointExt, IntoResponse, Response, Route, get, handler};
+use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::health::Health;
+use crate::health::{Health, Report};
+use crate::http::{self, Limits};
 
-/// `/health/live` (200 while the process answers), `/health/ready` (200 or 503, with what each
-/// component says) and `/metrics` (Prometheus).
-pub fn routes(health: Health, metrics: PrometheusHandle) -> Route {
-    Route::new()
-        .at("/health/live", get(live))
-        .at("/health/ready", get(ready).data(health))
-        .at("/metrics", get(scrape).data(metrics))
+pub const LIVE: &str = "/health/live";
+pub const READY: &str = "/health/ready";
+pub const METRICS: &str = "/metrics";
+
+/// What the endpoints of this module show.
+#[derive(Clone)]
+pub struct Pages {
+    pub health: Health,
+    pub metrics: PrometheusHandle,
+    /// Once it is cancelled, the process is not ready.
+    pub stop: CancellationToken,
+}
+
+impl Pages {
+    /// `/health/live` (200 while the process answers), `/health/ready` (200 or 503, with what each
+    /// component says) and `/metrics` (Prometheus).
+    pub fn routes(self) -> Route {
+        Route::new()
+            .at(LIVE, get(live))
+            .at(READY, get(ready).data(self.health).data(self.stop))
+            .at(METRICS, get(scrape).data(self.metrics))
+    }
 }
 
 #[handler]
@@ -29,15 +45,39 @@ fn live() -> &'static str {
     "ok"
 }
 
+/// Readiness in a word, for every reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Ready,
+    NotReady,
+    Stopping,
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    status: Status,
+    #[serde(flatten)]
+    report: Report,
+}
+
 #[handler]
-fn ready(Data(health): Data<&Health>) -> Response {
-    let report = health.report(tokio::time::Instant::now().into_std());
-    let status = if report.ready {
+fn ready(Data(health): Data<&Health>, Data(stop): Data<&CancellationToken>) -> Response {
+    let mut report = health.report(tokio::time::Instant::now().into_std());
+    let status = match report.ready {
+        _ if stop.is_cancelled() => Status::Stopping,
+        true => Status::Ready,
+        false => Status::NotReady,
+    };
+    report.ready = status == Status::Ready;
+    let code = if report.ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    Json(report).with_status(status).into_response()
+    Json(Readiness { status, report })
+        .with_status(code)
+        .into_response()
 }
 
 #[handler]
@@ -47,23 +87,32 @@ fn scrape(Data(metrics): Data<&PrometheusHandle>) -> Response {
         .body(metrics.render())
 }
 
-/// Serves `routes` until `stop`.
+/// Serves these pages, and nothing else, until `end`.
 ///
 /// # Errors
 /// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    health: Health,
-    metrics: PrometheusHandle,
-    stop: CancellationToken,
+    pages: Pages,
+    end: CancellationToken,
 ) -> anyhow::Result<()> {
-    let acceptor = TcpAcceptor::from_tokio(listener).context("listening for health checks")?;
-    Server::new_with_acceptor(acceptor)
-        .run_with_graceful_shutdown(
-            routes(health, metrics),
-            stop.cancelled_owned(),
-            Some(Duration::from_secs(1)),
-        )
+    let server = http::Server {
+        name: "admin",
+        limits: Limits {
+            connections: 64,
+            per_peer: 32,
+            reserved: 8,
+            head: Duration::from_secs(5),
+            body: Duration::from_secs(5),
+            response: Duration::from_secs(10),
+            ..Limits::default()
+        },
+        always: &[LIVE, READY, METRICS],
+        drain_delay: Duration::ZERO,
+        grace: Duration::from_secs(1),
+    };
+    server
+        .run(http::acceptor(listener)?, pages.routes(), end)
         .await
         .context("serving health checks and metrics")
 }
@@ -123,11 +172,42 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(60);
 
+    fn pages(health: Health) -> Pages {
+        Pages {
+            health,
+            metrics: telemetry::metrics().unwrap(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn process_is_not_ready_once_it_stops() {
+        let health = Health::new();
+        health.component("relay", LIMIT).ok();
+        let pages = pages(health);
+        let stop = pages.stop.clone();
+        let client = TestClient::new(pages.routes());
+        let probe = async || {
+            let answer = client.get(READY).send().await;
+            let status = answer.0.status().as_u16();
+            let body = answer.json().await;
+            let body = body.value().object();
+            (
+                status,
+                body.get("status").string().to_owned(),
+                body.get("ready").bool(),
+            )
+        };
+        assert_eq!(probe().await, (200, "ready".to_owned(), true));
+        stop.cancel();
+        assert_eq!(probe().await, (503, "stopping".to_owned(), false));
+    }
+
     #[tokio::test]
     async fn ready_says_503_and_names_what_is_wrong() {
         let health = Health::new();
         let relay = health.component("relay", LIMIT);
-        let client = TestClient::new(routes(health, telemetry::metrics().unwrap()));
+        let client = TestClient::new(pages(health).routes());
         relay.problem("the broker is away");
         let answer = client.get("/health/ready").send().await;
         answer.assert_status(StatusCode::SERVICE_UNAVAILABLE);
@@ -155,9 +235,9 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_in_prometheus_text() {
-        let handle = telemetry::metrics().unwrap();
+        let pages = pages(Health::new());
         metrics::counter!("admin_test_total").increment(1);
-        let client = TestClient::new(routes(Health::new(), handle));
+        let client = TestClient::new(pages.routes());
         let answer = client.get("/metrics").send().await;
         answer.assert_status_is_ok();
         answer.assert_content_type("text/plain; version=0.0.4; charset=utf-8");
@@ -170,12 +250,7 @@ mod tests {
         let listener = bind("0.0.0.0:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
-        let serving = serve(
-            listener,
-            Health::new(),
-            telemetry::metrics().unwrap(),
-            stop.clone(),
-        );
+        let serving = serve(listener, pages(Health::new()), stop.clone());
         let checking = async {
             healthcheck(&addr).await.unwrap();
             stop.cancel();

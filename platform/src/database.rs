@@ -33,6 +33,15 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// statement, so that it ends only what a dead link would leave without an answer for ever.
 pub const LONGEST: Duration = Duration::from_secs(40);
 
+/// How many file descriptors so many connections need: SQLite opens the database and its log for each, and the shared
+/// memory once.
+pub fn descriptors(connections: u32) -> usize {
+    usize::try_from(connections)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(2)
+        + 1
+}
+
 /// Connects, with at most `max_connections` connections, and fewer where PostgreSQL grants fewer; `sqlite::memory:` has
 /// one, which is never closed.
 ///

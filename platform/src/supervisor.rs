@@ -15,8 +15,16 @@ use tokio_util::sync::CancellationToken;
 pub struct Supervisor {
     grace: Duration,
     stop: CancellationToken,
+    /// Stops those tasks that outlive the others.
+    end: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
-    names: HashMap<Id, &'static str>,
+    running: HashMap<Id, Running>,
+}
+
+#[derive(Clone, Copy)]
+struct Running {
+    name: &'static str,
+    is_last: bool,
 }
 
 impl Supervisor {
@@ -25,9 +33,41 @@ impl Supervisor {
         Self {
             grace,
             stop: CancellationToken::new(),
+            end: CancellationToken::new(),
             tasks: JoinSet::new(),
-            names: HashMap::new(),
+            running: HashMap::new(),
         }
+    }
+
+    /// Starts a process and runs it until a signal; what `start` returns is kept until the end. A signal during
+    /// `start` drops it at its next await, with the tasks that it has spawned, and ends the process.
+    ///
+    /// # Errors
+    /// When `start` fails, and those of [`Supervisor::run`].
+    pub async fn run_program<T>(
+        grace: Duration,
+        start: impl AsyncFnOnce(&mut Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<()> {
+        Self::run_program_until(grace, signals()?, start).await
+    }
+
+    async fn run_program_until<T>(
+        grace: Duration,
+        signals: impl Stream<Item = ()>,
+        start: impl AsyncFnOnce(&mut Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<()> {
+        let mut signals = pin!(signals);
+        let mut supervisor = Self::new(grace);
+        let started = tokio::select! {
+            biased;
+            _ = signals.next() => None,
+            started = Box::pin(start(&mut supervisor)) => Some(started?),
+        };
+        let Some(_kept) = started else {
+            tracing::info!("stopped by a signal before the start was complete");
+            return Ok(());
+        };
+        supervisor.supervise(signals).await
     }
 
     /// The token that every task watches. Whoever cancels it stops the process as a signal does.
@@ -41,8 +81,27 @@ impl Supervisor {
         name: &'static str,
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
+        self.add(name, false, task);
+    }
+
+    /// Starts a task that outlives the others, such as the server of health checks. It is to run until its token is
+    /// cancelled, which happens once the others have ended.
+    pub fn spawn_last<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let task = task(self.end.clone());
+        self.add(name, true, task);
+    }
+
+    fn add(
+        &mut self,
+        name: &'static str,
+        is_last: bool,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
         let handle = self.tasks.spawn(task);
-        self.names.insert(handle.id(), name);
+        self.running.insert(handle.id(), Running { name, is_last });
     }
 
     /// Runs until SIGINT or SIGTERM, then cancels the token and waits for the tasks, up to the
@@ -100,13 +159,17 @@ impl Supervisor {
             Ok((id, result)) => (id, result),
             Err(error) => (error.id(), Err(anyhow::Error::new(error))),
         };
-        (self.names.remove(&id).unwrap_or("a task"), result)
+        let name = self.running.remove(&id).map_or("a task", |task| task.name);
+        (name, result)
     }
 
     /// Waits for all tasks; the first failure is the answer, and every failure is logged.
     async fn drain(&mut self) -> anyhow::Result<()> {
         let mut first = Ok(());
         while !self.tasks.is_empty() {
+            if self.running.values().all(|task| task.is_last) {
+                self.end.cancel();
+            }
             let (name, result) = self.next().await;
             if let Err(error) = result {
                 tracing::error!(task = name, "{name} failed while stopping: {error:#}");
@@ -117,7 +180,7 @@ impl Supervisor {
     }
 
     fn running(&self) -> String {
-        let mut names: Vec<_> = self.names.values().copied().collect();
+        let mut names: Vec<_> = self.running.values().map(|task| task.name).collect();
         names.sort_unstable();
         names.join(", ")
     }
@@ -184,6 +247,75 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(started.elapsed(), Duration::from_secs(1) + GRACE / 2);
+    }
+
+    fn once(signal: impl Future<Output = ()>) -> impl Stream<Item = ()> {
+        stream::once(signal).chain(stream::pending())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn signal_ends_a_start_that_waits() {
+        let dropped = Arc::new(AtomicBool::new(false));
+        let flag = dropped.clone();
+        let start = async move |supervisor: &mut Supervisor| {
+            supervisor.spawn("task", async move {
+                let _flag = Flag(flag);
+                never().await;
+                Ok(())
+            });
+            never().await;
+            Ok(())
+        };
+        let signal = once(tokio::time::sleep(Duration::from_secs(1)));
+        let begun = tokio::time::Instant::now();
+        Supervisor::run_program_until(GRACE, signal, start)
+            .await
+            .unwrap();
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
+        tokio::task::yield_now().await;
+        assert!(dropped.load(Ordering::SeqCst), "its tasks are aborted");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_started_is_kept_until_the_tasks_ended() {
+        let dropped = Arc::new(AtomicBool::new(false));
+        let (kept, seen) = (Flag(dropped.clone()), dropped.clone());
+        let start = async move |supervisor: &mut Supervisor| {
+            let stop = supervisor.stop();
+            supervisor.spawn("task", async move {
+                obedient(stop, GRACE / 2).await?;
+                assert!(!seen.load(Ordering::SeqCst));
+                Ok(())
+            });
+            Ok(kept)
+        };
+        let signal = once(tokio::time::sleep(Duration::from_secs(1)));
+        Supervisor::run_program_until(GRACE, signal, start)
+            .await
+            .unwrap();
+        assert!(dropped.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn last_task_ends_after_the_others() {
+        let mut supervisor = Supervisor::new(GRACE);
+        let others = Arc::new(AtomicBool::new(false));
+        let (ended, seen) = (others.clone(), others);
+        let stop = supervisor.stop();
+        supervisor.spawn("other", async move {
+            obedient(stop, GRACE / 2).await?;
+            ended.store(true, Ordering::SeqCst);
+            Ok(())
+        });
+        supervisor.spawn_last("last", |end| async move {
+            end.cancelled().await;
+            assert!(seen.load(Ordering::SeqCst));
+            Ok(())
+        });
+        supervisor
+            .run_until(tokio::time::sleep(Duration::from_secs(1)))
+            .await
+            .unwrap();
     }
 
     #[tokio::test(start_paused = true)]

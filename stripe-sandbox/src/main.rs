@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use platform::supervisor::Supervisor;
 use stripe_sandbox::{Clock, Options, Sandbox};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+
+/// How long requests and webhooks may take to finish after a signal.
+const GRACE: Duration = Duration::from_secs(15);
 
 /// A Stripe to develop and test against.
 #[derive(Parser)]
@@ -142,26 +144,33 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         requests_per_second: arguments.requests_per_second,
         ..Options::default()
     };
-    runtime()?.block_on(async {
-        let sandbox = Sandbox::open(options)?;
-        let listen = arguments.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
-        let address = listener.local_addr().context("reading the address that was bound")?;
-        tracing::info!("the Stripe sandbox listens on http://{address}");
-        let stop = CancellationToken::new();
-        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
-        let serving = sandbox.run(listener, stop.clone());
-        tokio::pin!(serving);
-        tokio::select! {
-            ended = &mut serving => return ended.and(Err(anyhow::anyhow!("the server ended unasked"))),
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("asked to stop; finishing what has begun");
-        stop.cancel();
-        serving.await
-    })
+    let listen = arguments.listen;
+    let start = async |supervisor: &mut Supervisor| start(supervisor, options, listen).await;
+    let ran = runtime()?.block_on(Supervisor::run_program(GRACE, start));
+    if let Err(error) = &ran {
+        tracing::error!("{error:#}");
+    }
+    // A file that is still being read is not waited for.
+    std::process::exit(i32::from(ran.is_err()))
+}
+
+async fn start(
+    supervisor: &mut Supervisor,
+    options: Options,
+    listen: SocketAddr,
+) -> anyhow::Result<()> {
+    // A large file takes some time to read, and a signal is to end that too.
+    let opening = tokio::task::spawn_blocking(|| Sandbox::open(options));
+    let sandbox = opening.await.context("opening the account")??;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("listening on {listen}"))?;
+    let address = listener
+        .local_addr()
+        .context("reading the address that was bound")?;
+    tracing::info!("the Stripe sandbox listens on http://{address}");
+    supervisor.spawn("stripe-sandbox", sandbox.run(listener, supervisor.stop()));
+    Ok(())
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -1,5 +1,6 @@
 //! HTTP: Stripe's API under `/v1`, the human page at `/`, the sandbox's own routes under `/_sandbox`.
 
+mod accept;
 mod admin;
 mod dashboard;
 mod disturbed;
@@ -11,7 +12,8 @@ mod webhook;
 use std::time::Duration;
 
 use anyhow::Context;
-use poem::{EndpointExt, Route, Server};
+use platform::http::{Limits, Server};
+use poem::{EndpointExt, Route};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +22,11 @@ use crate::sandbox::handle::Sandbox;
 
 /// How long a stop waits for open connections.
 const DRAIN: Duration = Duration::from_secs(5);
+const HEALTH: &str = "/_sandbox/health";
+/// A fault may hold a response back for as long as a test wants.
+const LONGEST_RESPONSE: Duration = Duration::from_secs(3600);
+/// What the account's file and the webhooks need.
+const OTHER_DESCRIPTORS: usize = 32;
 
 impl Sandbox {
     /// Serves the account until `stop`; requests that have begun are finished. It can be served again.
@@ -34,12 +41,19 @@ impl Sandbox {
             // There is no v2 here, but the refusal should be Stripe's.
             .at("/v2/*path", stripe::Api)
             .data(lines.clone())
-            .data(state.clone());
-        let server =
-            Server::new_with_acceptor(LineAcceptor { listener, lines }).name("stripe-sandbox");
-        let stopped = stop.clone();
-        let serving =
-            server.run_with_graceful_shutdown(routes, stopped.cancelled_owned(), Some(DRAIN));
+            .data(state.clone())
+            .around(accept::guard());
+        let server = Server {
+            name: "stripe-sandbox",
+            limits: Limits {
+                response: LONGEST_RESPONSE,
+                ..Limits::fitting(1024, 512, OTHER_DESCRIPTORS)
+            },
+            always: &[HEALTH],
+            drain_delay: Duration::ZERO,
+            grace: DRAIN,
+        };
+        let serving = server.run(LineAcceptor { listener, lines }, routes, stop.clone());
         let deliveries = webhook::run(state.clone(), stop.clone());
         let (served, delivered) = tokio::join!(
             async {

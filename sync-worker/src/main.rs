@@ -1,19 +1,20 @@
 //! The worker as a process of its own: `sync-worker`, `sync-worker healthcheck`.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use entity::message::{EXCHANGE, QUEUES};
+use platform::admin::Pages;
 use platform::broker::{Broker, Topology};
 use platform::clock::Clock;
 use platform::config::{BrokerArgs, DatabaseArgs, LogArgs};
 use platform::health::Health;
+use platform::sqlite_file::{self, InUse};
 use platform::steps::Steps;
 use platform::supervisor::Supervisor;
 use platform::wake::{self, Wake};
-use platform::{admin, database, telemetry};
+use platform::{admin, database, descriptors, telemetry};
 use sea_orm::DbBackend;
 use sync_worker::engine::Engine;
 use sync_worker::{Config, Gauge, LaneState, Worker};
@@ -54,16 +55,21 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     let arguments = platform::settings::parse::<Arguments>();
     platform::process::exit(match arguments.command {
-        None => serve(arguments).await,
+        None => {
+            let start = async |supervisor: &mut Supervisor| start(supervisor, arguments).await;
+            Supervisor::run_program(GRACE, start).await
+        }
         Some(Command::Healthcheck) => admin::healthcheck(&arguments.admin_listen).await,
     })
 }
 
-async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+/// Starts the service; a SQLite file is this process's until the end.
+async fn start(supervisor: &mut Supervisor, arguments: Arguments) -> anyhow::Result<Option<InUse>> {
     telemetry::init(&arguments.log)?;
+    descriptors::raise();
     let listener = admin::bind(&arguments.admin_listen).await?;
     let amqp_url = arguments
         .broker
@@ -71,19 +77,17 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         .context("no broker is named: set AMQP_URL or AMQP_URL_FILE")?;
     let stripe = arguments.worker.stripe()?;
     let url = arguments.database.url()?;
-    let _in_use = platform::sqlite_file::take(url.expose())?;
+    let in_use = sqlite_file::take(url.expose())?;
     let db = database::connect_lazy(&url, arguments.database.database_connections)
         .await
         .context("connecting to the database of DATABASE_URL")?;
     let health = Health::new();
-    let mut supervisor = Supervisor::new(GRACE);
-    let admin = admin::serve(
-        listener,
-        health.clone(),
-        telemetry::metrics()?,
-        supervisor.stop(),
-    );
-    supervisor.spawn("admin", admin);
+    let pages = Pages {
+        health: health.clone(),
+        metrics: telemetry::metrics()?,
+        stop: supervisor.stop(),
+    };
+    supervisor.spawn_last("admin", |end| admin::serve(listener, pages, end));
     let inbox = Wake::default();
     if db.get_database_backend() == DbBackend::Postgres {
         let listen = wake::listen((db.clone(), url), "inbox", inbox.clone(), supervisor.stop());
@@ -108,6 +112,6 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         inbox,
         health,
     };
-    sync_worker::start(&mut supervisor, worker).await?;
-    supervisor.run().await
+    sync_worker::start(supervisor, worker).await?;
+    Ok(in_use)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::App;
+use platform::http::Limits;
 use platform::test_support::{TestDatabase, each_database, until};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,6 +15,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::app;
+
+/// As the program's, but without a drain delay.
+fn server() -> platform::http::Server {
+    platform::http::Server {
+        name: "api",
+        limits: Limits::default(),
+        always: &["/health/live", "/health/ready"],
+        drain_delay: Duration::ZERO,
+        grace: Duration::from_secs(10),
+    }
+}
 
 struct Server {
     address: SocketAddr,
@@ -31,7 +43,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
-        running.spawn(api::run(listener, app, stop.clone()));
+        running.spawn(api::run(listener, app, server(), stop.clone()));
         Self {
             address,
             stop,

@@ -41,14 +41,45 @@ enum Command {
 async fn main() -> ExitCode {
     let arguments = platform::settings::parse::<Arguments>();
     if let Err(error) = telemetry::init(&arguments.log) {
-        return platform::process::exit(Err(error));
+        platform::process::exit(Err(error));
     }
-    match run(arguments).await {
+    let ran = tokio::select! {
+        biased;
+        signal = signalled() => Err(signal),
+        ran = run(arguments) => ran,
+    };
+    match ran {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{}", redact::redact(&format!("{error:#}")));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// SIGINT or SIGTERM. Without a handler, the first process of a container would not end by them.
+#[cfg(unix)]
+async fn signalled() -> anyhow::Error {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    anyhow::anyhow!("stopped by a signal; run it again")
+}
+
+#[cfg(not(unix))]
+async fn signalled() -> anyhow::Error {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => anyhow::anyhow!("stopped by a signal; run it again"),
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -14,5 +14,6 @@ mod model;
 mod process;
 mod secret;
 mod servers;
+mod shutdown;
 mod tidy;
 mod webhook;

@@ -19,12 +19,46 @@ impl Process {
     /// Starts a program with these settings and no others. Its log goes to a file of `folder`, which a
     /// failing test can be explained by.
     pub(crate) fn start(program: &str, folder: &Path, settings: &[(&str, String)]) -> Self {
+        Self::start_as(Command::new(path(program)), program, folder, settings)
+    }
+
+    /// The same, with arguments.
+    pub(crate) fn start_with(
+        program: &str,
+        arguments: &[&str],
+        folder: &Path,
+        settings: &[(&str, String)],
+    ) -> Self {
+        let mut command = Command::new(path(program));
+        command.args(arguments);
+        Self::start_as(command, program, folder, settings)
+    }
+
+    /// The same, with a limit of open files.
+    pub(crate) fn start_limited(
+        open_files: u32,
+        program: &str,
+        folder: &Path,
+        settings: &[(&str, String)],
+    ) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", &format!("ulimit -n {open_files} && exec \"$0\"")])
+            .arg(path(program));
+        Self::start_as(command, program, folder, settings)
+    }
+
+    fn start_as(
+        mut command: Command,
+        program: &str,
+        folder: &Path,
+        settings: &[(&str, String)],
+    ) -> Self {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(folder.join(format!("{program}.log")))
             .unwrap();
-        let mut command = Command::new(path(program));
         command
             .env_clear()
             .stdin(Stdio::null())
@@ -57,7 +91,12 @@ impl Process {
     }
 
     /// Asks it to end, and waits until it has.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(self) -> ExitStatus {
+        self.signal();
+        self.ended()
+    }
+
+    pub(crate) fn signal(&self) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -66,6 +105,9 @@ impl Process {
                 .unwrap()
                 .success()
         );
+    }
+
+    pub(crate) fn ended(mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("api", &["entity", "platform"]),
     ("outbox-relay", &["entity", "platform"]),
     ("sync-worker", &["entity", "platform"]),
-    ("stripe-sandbox", &[]),
+    ("stripe-sandbox", &["platform"]),
     (
         "customer-sync",
         &[

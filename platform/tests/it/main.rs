@@ -5,6 +5,7 @@
 
 mod broker;
 mod database;
+mod http;
 mod lease;
 mod moment;
 #[cfg(unix)]
