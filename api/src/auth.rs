@@ -1,16 +1,12 @@
 //! API keys: everything below /api wants one, as `Authorization: Bearer`, once there are any.
 
-use std::time::Duration;
-
 use platform::config::Secret;
 use platform::telemetry;
-use poem::http::header;
-use poem::{Endpoint, Request, RequestBody, Response};
+use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
-use tokio::time::timeout;
 
 use crate::problem::{Code, Problem};
 
@@ -36,7 +32,7 @@ impl Keys {
     }
 
     /// Takes the same time for every wrong key: digests are compared, each one to its end.
-    fn admit(&self, authorization: Option<&str>) -> Result<(), Problem> {
+    pub(crate) fn admit(&self, authorization: Option<&str>) -> Result<(), Problem> {
         if self.is_empty() {
             return Ok(());
         }
@@ -67,40 +63,6 @@ fn bearer(authorization: &str) -> Option<&str> {
         .eq_ignore_ascii_case("bearer")
         .then(|| token.trim())
         .filter(|token| !token.is_empty())
-}
-
-/// Longer than the longest wait that a client may ask for, and than every timeout below it.
-const LONGEST_REQUEST: Duration = Duration::from_secs(90);
-
-/// Sends what is below /api past the keys, and everything else to what is open to all.
-pub(crate) struct Gate<A, O> {
-    pub(crate) keys: Keys,
-    pub(crate) api: A,
-    pub(crate) open: O,
-}
-
-impl<A, O> Endpoint for Gate<A, O>
-where
-    A: Endpoint<Output = Response>,
-    O: Endpoint<Output = Response>,
-{
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> poem::Result<Response> {
-        let path = request.uri().path();
-        if path != "/api" && !path.starts_with("/api/") {
-            return self.open.call(request).await;
-        }
-        let authorization = request.headers().get(header::AUTHORIZATION);
-        self.keys
-            .admit(authorization.and_then(|value| value.to_str().ok()))?;
-        match timeout(LONGEST_REQUEST, self.api.call(request)).await {
-            Ok(result) => result,
-            Err(_) => Err(Problem::unavailable()
-                .because("the request took too long")
-                .into()),
-        }
-    }
 }
 
 /// Whoever calls an operation: somebody past the gate, so that the spec shows the lock, and in some trace.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use platform::config::{Secret, secret};
+use platform::http::site::{Hosts, Name};
 use tokio::net::TcpListener;
 
 use crate::auth::Keys;
@@ -48,6 +49,10 @@ pub struct Config {
     #[arg(long, env = "API_ANONYMOUS", value_parser = switch, value_name = "BOOL",
           default_value = "false", num_args = 0..=1, default_missing_value = "true")]
     pub api_anonymous: bool,
+
+    /// Hosts that requests may name in Host and Origin besides this server's own, separated by commas
+    #[arg(long, env = "API_HOSTS", value_name = "HOSTS")]
+    pub api_hosts: Option<String>,
 
     /// Where health and metrics are served without a key; absent: on API_LISTEN only
     #[arg(long, env = "API_ADMIN_LISTEN", value_name = "ADDRESS")]
@@ -96,6 +101,31 @@ impl Config {
     pub fn admin_listen(&self) -> Option<&str> {
         let address = self.api_admin_listen.as_deref();
         address.filter(|address| !address.is_empty())
+    }
+
+    /// The hosts that requests to `listener` may name. With keys any Host is accepted unless API_HOSTS is set, because a
+    /// browser sends no key by itself.
+    ///
+    /// # Errors
+    /// When API_HOSTS holds something other than hosts.
+    pub fn hosts(&self, listener: &TcpListener) -> anyhow::Result<Hosts> {
+        let texts = self.api_hosts.iter().flat_map(|text| text.split(','));
+        let texts = texts.map(str::trim).filter(|text| !text.is_empty());
+        let mut names: Vec<Name> = texts
+            .map(|text| {
+                text.parse()
+                    .map_err(|error| anyhow::anyhow!("API_HOSTS: {text:?} {error}"))
+            })
+            .collect::<anyhow::Result<_>>()?;
+        if names.is_empty() && !self.keys()?.is_empty() {
+            return Ok(Hosts::default());
+        }
+        let bound = listener
+            .local_addr()
+            .context("reading the address that was bound")?;
+        let host = self.api_listen.rsplit_once(':').map(|(host, _)| host);
+        names.extend(host.and_then(|host| host.parse().ok()));
+        Ok(Hosts::of(bound, names))
     }
 
     /// Listens, if that is safe.
@@ -154,6 +184,28 @@ mod tests {
             api_anonymous,
             ..arguments.config
         }
+    }
+
+    async fn admits(config: &Config, host: &str) -> anyhow::Result<bool> {
+        let hosts = config.hosts(&config.bind().await?)?;
+        let request = poem::Request::builder().header("host", host).finish();
+        Ok(hosts.check_host(&request).is_ok())
+    }
+
+    #[tokio::test]
+    async fn host_is_checked_without_keys_or_when_hosts_are_set() {
+        let mut config = config("127.0.0.1:0", None, false);
+        assert!(admits(&config, "localhost").await.unwrap());
+        assert!(!admits(&config, "evil.example").await.unwrap());
+        config.api_keys = Some(Secret::new("a-key"));
+        assert!(admits(&config, "evil.example").await.unwrap());
+        config.api_hosts = Some(" api.example.com, ".to_owned());
+        assert!(!admits(&config, "evil.example").await.unwrap());
+        assert!(admits(&config, "api.example.com").await.unwrap());
+        assert!(admits(&config, "localhost:8000").await.unwrap());
+        config.api_hosts = Some("https://api.example.com".to_owned());
+        let refused = admits(&config, "localhost").await.unwrap_err().to_string();
+        assert!(refused.contains("API_HOSTS"), "{refused}");
     }
 
     #[tokio::test]

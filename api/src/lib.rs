@@ -7,6 +7,7 @@ mod body;
 mod config;
 mod customers;
 mod database;
+mod gate;
 mod header;
 mod health;
 mod idempotency;
@@ -25,6 +26,7 @@ use platform::admin::{self, Pages};
 use platform::clock::Clock;
 use platform::database::Database;
 use platform::health::Health;
+use platform::http::site::Hosts;
 use platform::http::{Server, acceptor};
 use platform::supervisor::Supervisor;
 use platform::wake::Wake;
@@ -40,8 +42,8 @@ pub use serving::Serving;
 pub use webhook::WebhookSecrets;
 
 use attention::{Conflicts, Deletions, Parked, Unmatched};
-use auth::Gate;
 use customers::{Customers, Original, Resource};
+use gate::Gate;
 use openapi::Slashed;
 use request::{Observed, Routes};
 use status::Overview;
@@ -60,6 +62,8 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// Who is let in.
     pub keys: Keys,
+    /// The hosts that it may be called by.
+    pub hosts: Hosts,
     /// Those of Stripe's webhook endpoints; without any, no webhook is taken.
     pub webhook_secrets: WebhookSecrets,
 }
@@ -117,11 +121,16 @@ pub async fn run(
         let serving = server.run(acceptor(listener)?, routes, stop.clone());
         serving.await.context("serving requests")
     };
-    tokio::try_join!(
-        serve,
-        health::watch(db.clone(), database, stop.clone()),
-        idempotency::prune(db, clock, stop.clone()),
-    )?;
+    // A database that does not answer holds up no stop.
+    let watch = async {
+        let watch = health::watch(db.clone(), database, stop.clone());
+        stop.run_until_cancelled(watch).await.unwrap_or(Ok(()))
+    };
+    let prune = async {
+        let prune = idempotency::prune(db.clone(), clock, stop.clone());
+        stop.run_until_cancelled(prune).await.unwrap_or(Ok(()))
+    };
+    tokio::try_join!(serve, watch, prune)?;
     Ok(())
 }
 
@@ -161,6 +170,7 @@ fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Res
     let open = openapi::routes(open, &service);
     let gate = Gate {
         keys: app.keys,
+        hosts: app.hosts,
         api: service.into_endpoint(),
         open,
     };

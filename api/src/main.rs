@@ -70,6 +70,7 @@ async fn start(supervisor: &mut Supervisor, arguments: Arguments) -> anyhow::Res
     telemetry::init(&arguments.log)?;
     descriptors::raise();
     let listener = arguments.api.bind().await?;
+    let hosts = arguments.api.hosts(&listener)?;
     let url = arguments.database.url()?;
     let in_use = sqlite_file::take(url.expose())?;
     let db = database::connect_lazy(&url, arguments.database.database_connections)
@@ -90,6 +91,7 @@ async fn start(supervisor: &mut Supervisor, arguments: Arguments) -> anyhow::Res
         health: Health::new(),
         metrics: telemetry::metrics()?,
         keys: arguments.api.keys()?,
+        hosts,
         webhook_secrets: arguments.api.webhook_secrets()?,
     };
     let reserved = database::descriptors(arguments.database.database_connections + LISTENERS);

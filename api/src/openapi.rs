@@ -1,8 +1,9 @@
 //! The spec, and the page that shows it. The page brings its own scripts, so it works without the internet.
 
+mod policy;
 mod slash;
 
-use poem::web::{Html, Redirect};
+use poem::web::Redirect;
 use poem::{Response, Route, endpoint::make_sync, get};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 
@@ -51,9 +52,20 @@ pub(crate) fn document<A: OpenApi>(service: &OpenApiService<A, ()>) -> String {
 pub(crate) fn routes<A: OpenApi + 'static>(route: Route, service: &OpenApiService<A, ()>) -> Route {
     let spec = document(service);
     let page = service.swagger_ui_html().replace(&service.spec(), &spec);
+    // As a browser reads it, so that the digests in the policy are those of what it sees.
+    let page = page.replace("\r\n", "\n");
+    let policy = policy::of(&page);
     route
         .at("/", get(make_sync(|_| Redirect::see_other("/docs"))))
-        .at("/docs", get(make_sync(move |_| Html(page.clone()))))
+        .at(
+            "/docs",
+            get(make_sync(move |_| {
+                Response::builder()
+                    .content_type("text/html; charset=utf-8")
+                    .header("content-security-policy", &policy)
+                    .body(page.clone())
+            })),
+        )
         .at(
             "/openapi.json",
             get(make_sync(move |_| {

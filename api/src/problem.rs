@@ -51,6 +51,10 @@ pub(crate) enum Code {
     MethodNotAllowed,
     /// No API key, or not one of ours.
     Unauthorized,
+    /// The Host header names no host of this server; API_HOSTS adds some.
+    HostNotAllowed,
+    /// A page of another site sent this request through a browser.
+    CrossSite,
     /// The body is not signed by Stripe with a secret that we know, or not just now.
     InvalidSignature,
     /// The body did not arrive in time.
@@ -79,6 +83,7 @@ impl Code {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::HostNotAllowed | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

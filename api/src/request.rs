@@ -46,6 +46,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Observed<E> {
         let mut answer = self.conclude(outcome, &request_id);
         span.in_scope(|| answer.log(started.elapsed()));
         answer.count(method, started.elapsed());
+        platform::http::secure(&mut answer.response);
         if let Ok(value) = HeaderValue::try_from(request_id) {
             answer.response.headers_mut().insert(REQUEST_ID, value);
         }

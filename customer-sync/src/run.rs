@@ -50,6 +50,7 @@ async fn start(
     // What can be wrong with the settings is found before anything is started.
     let listener = arguments.api.bind().await?;
     let keys = arguments.api.keys()?;
+    let hosts = arguments.api.hosts(&listener)?;
     let webhook_secrets = arguments.api.webhook_secrets()?;
     let amqp_url = arguments.broker.url()?;
     let folder = Folder::take(&arguments.data_dir)?;
@@ -103,6 +104,7 @@ async fn start(
         health,
         metrics,
         keys,
+        hosts,
         webhook_secrets,
     };
     let reserved = database::descriptors(state::CONNECTIONS) + OTHER_DESCRIPTORS;

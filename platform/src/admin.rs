@@ -7,13 +7,14 @@ use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::http::StatusCode;
 use poem::web::{Data, Json};
-use poem::{EndpointExt, IntoResponse, Response, Route, get, handler};
+use poem::{Endpoint, EndpointExt, IntoResponse, Response, Route, get, handler};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::health::{Health, Report};
+use crate::http::site::Hosts;
 use crate::http::{self, Limits};
 
 pub const LIVE: &str = "/health/live";
@@ -80,6 +81,18 @@ fn ready(Data(health): Data<&Health>, Data(stop): Data<&CancellationToken>) -> R
         .into_response()
 }
 
+/// What remains of a response of `/health/ready` for readers who may not see its details: its status.
+pub fn without_details(response: &Response) -> Response {
+    let status = if response.status() == StatusCode::OK {
+        Status::Ready
+    } else {
+        Status::NotReady
+    };
+    Json(serde_json::json!({ "status": status }))
+        .with_status(response.status())
+        .into_response()
+}
+
 #[handler]
 fn scrape(Data(metrics): Data<&PrometheusHandle>) -> Response {
     Response::builder()
@@ -111,10 +124,37 @@ pub async fn serve(
         drain_delay: Duration::ZERO,
         grace: Duration::from_secs(1),
     };
+    let bound = listener
+        .local_addr()
+        .context("reading the address that was bound")?;
+    // A server that other machines reach is called by names that only they know.
+    let hosts = if bound.ip().is_loopback() {
+        Hosts::of(bound, [])
+    } else {
+        Hosts::default()
+    };
     server
-        .run(http::acceptor(listener)?, pages.routes(), end)
+        .run(http::acceptor(listener)?, guarded(pages, hosts), end)
         .await
         .context("serving health checks and metrics")
+}
+
+/// The pages; to a request for another host they tell their status only.
+fn guarded(pages: Pages, hosts: Hosts) -> impl Endpoint<Output = Response> {
+    pages.routes().around(move |routes, request| {
+        let path = request.uri().path().to_owned();
+        let is_ours = hosts.check_host(&request).is_ok();
+        async move {
+            if !is_ours && path == METRICS {
+                return Ok(StatusCode::FORBIDDEN.into_response());
+            }
+            let response = routes.call(request).await?;
+            Ok(match path.as_str() {
+                READY if !is_ours => without_details(&response),
+                _ => response,
+            })
+        }
+    })
 }
 
 /// Listens on `addr`.
@@ -201,6 +241,35 @@ mod tests {
         assert_eq!(probe().await, (200, "ready".to_owned(), true));
         stop.cancel();
         assert_eq!(probe().await, (503, "stopping".to_owned(), false));
+    }
+
+    #[tokio::test]
+    async fn another_host_gets_neither_metrics_nor_details() {
+        let hosts = Hosts::of("127.0.0.1:8001".parse().unwrap(), []);
+        let client = TestClient::new(guarded(pages(Health::new()), hosts));
+        for (host, metrics, has_details) in
+            [("localhost:8001", 200, true), ("evil.example", 403, false)]
+        {
+            let get = async |path| client.get(path).header("host", host).send().await;
+            assert_eq!(get(METRICS).await.0.status().as_u16(), metrics);
+            assert_eq!(get(LIVE).await.0.status().as_u16(), 200);
+            let text = get(READY).await.0.into_body().into_string().await.unwrap();
+            assert_eq!(text.contains("components"), has_details, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn readiness_without_details_is_its_status_alone() {
+        for (code, status) in [
+            (StatusCode::OK, "ready"),
+            (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+        ] {
+            let full = Json(serde_json::json!({"components": ["secret"]})).with_status(code);
+            let bare = without_details(&full.into_response());
+            assert_eq!(bare.status(), code);
+            let text = bare.into_body().into_string().await.unwrap();
+            assert_eq!(text, format!("{{\"status\":\"{status}\"}}"));
+        }
     }
 
     #[tokio::test]

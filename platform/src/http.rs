@@ -4,8 +4,10 @@
 mod activity;
 mod body;
 mod connection;
+mod header;
 mod limits;
 mod refusal;
+pub mod site;
 mod table;
 mod tcp;
 
@@ -26,6 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use connection::Connection;
+pub use header::secure;
 pub use limits::Limits;
 use table::{Slot, Table, Waiting};
 pub use tcp::acceptor;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use platform::http::site::Name;
 use platform::supervisor::Supervisor;
 use stripe_sandbox::{Clock, Options, Sandbox};
 use tokio::net::TcpListener;
@@ -41,6 +42,10 @@ struct Arguments {
         hide_env_values = true
     )]
     api_keys: Vec<String>,
+
+    /// A host that requests may name besides the sandbox's own addresses, more than once for more.
+    #[arg(long = "host", env = "SANDBOX_HOSTS", value_delimiter = ',')]
+    hosts: Vec<Name>,
 
     /// Start with a clock that stands at this second of the epoch and moves only by POST /_sandbox/clock.
     #[arg(long, env = "SANDBOX_MANUAL_CLOCK")]
@@ -142,6 +147,7 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         clock,
         seed: arguments.seed,
         requests_per_second: arguments.requests_per_second,
+        hosts: arguments.hosts,
         ..Options::default()
     };
     let listen = arguments.listen;

@@ -5,6 +5,8 @@ pub(crate) mod clock;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use platform::http::site::Name;
+
 use self::clock::Clock;
 
 /// Settings of one sandbox. `Options::default()` is an empty, in-memory account that accepts any test key.
@@ -37,6 +39,8 @@ pub struct Options {
     /// The waits between the tries of one webhook delivery; its length is the number of retries.
     pub webhook_backoff: Vec<Duration>,
     pub webhook_timeout: Duration,
+    /// Hosts that requests may name besides the sandbox's own addresses and names without a dot.
+    pub hosts: Vec<Name>,
 }
 
 impl Default for Options {
@@ -56,6 +60,7 @@ impl Default for Options {
             max_deliveries: 10_000,
             webhook_backoff: [1, 5, 30, 120, 600].map(Duration::from_secs).to_vec(),
             webhook_timeout: Duration::from_secs(10),
+            hosts: Vec::new(),
         }
     }
 }

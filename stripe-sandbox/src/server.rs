@@ -12,6 +12,7 @@ mod webhook;
 use std::time::Duration;
 
 use anyhow::Context;
+use platform::http::site::Hosts;
 use platform::http::{Limits, Server};
 use poem::{EndpointExt, Route};
 use tokio::net::TcpListener;
@@ -33,6 +34,10 @@ impl Sandbox {
     pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
         let state = self.0;
         let lines = Lines::default();
+        let bound = listener
+            .local_addr()
+            .context("reading the address that was bound")?;
+        let hosts = Hosts::of(bound, state.options.hosts.iter().cloned());
         let routes = Route::new()
             .nest("/_sandbox", admin::routes())
             .nest("/dashboard", dashboard::routes())
@@ -42,7 +47,7 @@ impl Sandbox {
             .at("/v2/*path", stripe::Api)
             .data(lines.clone())
             .data(state.clone())
-            .around(accept::guard());
+            .around(accept::guard(hosts));
         let server = Server {
             name: "stripe-sandbox",
             limits: Limits {

@@ -19,6 +19,10 @@ pub(crate) trait Documented {
 const EVERY: &[Listed] = &[
     (401, "No API key, or not one of ours (`unauthorized`)."),
     (
+        403,
+        "The Host header names no host of this server (`host_not_allowed`), or a page of another site sent the request (`cross_site`).",
+    ),
+    (
         500,
         "A fault of the service, logged with this request id (`internal`).",
     ),

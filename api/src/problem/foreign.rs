@@ -1,10 +1,28 @@
 //! The catch-all: what the framework refuses becomes a problem like any other.
 
+use platform::http::site::Refused;
 use poem::error::ReadBodyError;
 use poem::http::StatusCode;
 use poem_openapi::error::{ParseParamError, ParsePathError};
 
 use super::{Code, Problem};
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Host => Self::new(
+                Code::HostNotAllowed,
+                "the Host header names no host of this server; add it to API_HOSTS",
+            )
+            .at("Host"),
+            Refused::CrossSite => Self::new(
+                Code::CrossSite,
+                "a page of another site sent this request; if it may, add its host to API_HOSTS",
+            )
+            .at("Origin"),
+        }
+    }
+}
 
 impl From<poem::Error> for Problem {
     fn from(error: poem::Error) -> Self {

@@ -29,13 +29,7 @@ async fn with_keys_everything_below_api_needs_one_and_nothing_else_does() {
                 }
             }
         }
-        for path in [
-            "/health/live",
-            "/health/ready",
-            "/metrics",
-            "/docs",
-            "/openapi.json",
-        ] {
+        for path in ["/health/live", "/health/ready", "/docs", "/openapi.json"] {
             assert_eq!(api.get(path).await.status, 200, "{path}");
         }
         for key in ["first-key", "second-key"] {
@@ -66,6 +60,23 @@ async fn no_spelling_of_a_path_goes_around_the_keys() {
             let status = api.get(path).await.status;
             assert!([401, 404].contains(&status), "{path} answers {status}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn metrics_and_details_of_health_need_a_key_if_there_is_one() {
+    each_database(async |database| {
+        let api = Api::with_keys(database, "first-key");
+        api.get("/metrics").await.problem(401, "unauthorized");
+        for headers in [&[][..], &[("authorization", "Bearer wrong")]] {
+            let ready = api.get_with("/health/ready", headers).await;
+            assert_eq!(ready.expect(200), json!({"status": "ready"}));
+        }
+        let key = [("authorization", "Bearer first-key")];
+        assert_eq!(api.get_with("/metrics", &key).await.status, 200);
+        let ready = api.get_with("/health/ready", &key).await.expect(200);
+        assert!(ready["components"].is_array(), "{ready}");
     })
     .await;
 }

@@ -10,6 +10,7 @@ use platform::clock::Clock;
 use platform::config::Secret;
 use platform::database::Database;
 use platform::health::Health;
+use platform::http::site::Hosts;
 use platform::telemetry;
 use platform::test_support::TestDatabase;
 use platform::wake::Wake;
@@ -38,6 +39,21 @@ impl Api {
 
     pub(crate) fn with_keys(database: TestDatabase, keys: &str) -> Self {
         let app = app(&database, keys);
+        Self::of(app, database)
+    }
+
+    /// As it is served on loopback, with what is configured as API_HOSTS.
+    pub(crate) fn on_loopback(database: TestDatabase, keys: &str, names: &[&str]) -> Self {
+        let bound = "127.0.0.1:8000".parse().unwrap();
+        let names = names.iter().map(|name| name.parse().unwrap());
+        let app = App {
+            hosts: Hosts::of(bound, names),
+            ..app(&database, keys)
+        };
+        Self::of(app, database)
+    }
+
+    fn of(app: App, database: TestDatabase) -> Self {
         Self {
             db: app.db.clone(),
             clock: app.clock.clone(),
@@ -157,6 +173,7 @@ pub(crate) fn app(database: &TestDatabase, keys: &str) -> App {
         health: Health::new(),
         metrics: telemetry::metrics().unwrap(),
         keys: Keys::parse(&Secret::new(keys)),
+        hosts: Hosts::default(),
         webhook_secrets: WebhookSecrets::parse(&Secret::new(WEBHOOK_SECRETS)),
     }
 }

@@ -7,6 +7,7 @@
 
 mod attention;
 mod auth;
+mod browser;
 mod client;
 mod clock;
 mod concurrency;

@@ -128,6 +128,7 @@ impl Connection {
             let request = Request::from_parts(head.into(), body);
             self.shared.endpoint.get_response(request).await
         };
+        super::secure(&mut response);
         if self.slot.is_reserved || self.shared.stop.is_cancelled() {
             refusal::close_after(&mut response);
         }

@@ -89,7 +89,8 @@ impl Refusal {
 
     /// For a connection on which no request can be answered otherwise.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let response = self.response();
+        let mut response = self.response();
+        super::secure(&mut response);
         let body = self.body();
         let mut text = format!("HTTP/1.1 {}\r\n", self.status);
         for (name, value) in response.headers() {
@@ -119,7 +120,11 @@ mod tests {
             head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"),
             "{head}"
         );
-        for header in ["retry-after: 1", "connection: close"] {
+        for header in [
+            "retry-after: 1",
+            "connection: close",
+            "x-content-type-options: nosniff",
+        ] {
             assert!(head.contains(header), "{head}");
         }
         assert!(

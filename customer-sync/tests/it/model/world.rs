@@ -12,6 +12,7 @@ use platform::clock::Clock;
 use platform::config::Secret;
 use platform::database::Database;
 use platform::health::Health;
+use platform::http::site::Hosts;
 use platform::lease::Lease;
 use platform::steps::Steps;
 use platform::wake::Wake;
@@ -66,6 +67,7 @@ fn routes(db: &Database, clock: &Clock) -> BoxEndpoint<'static, Response> {
         health: Health::new(),
         metrics: telemetry::metrics().unwrap(),
         keys: api::Keys::parse(&Secret::new("")),
+        hosts: Hosts::default(),
         webhook_secrets: api::WebhookSecrets::default(),
     };
     api::routes(app).boxed()

@@ -7,7 +7,7 @@ use chrono::DateTime;
 
 use crate::world::customer::{Customer, PREFIX};
 
-const STYLE: &str = "
+pub(crate) const STYLE: &str = "
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1f36}
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}a{color:#3b4cca}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid #e3e8ee}
