@@ -76,7 +76,7 @@ impl Api<'_> {
                 .keys
                 .begin(claim, self.options.clock.now().timestamp())?
             {
-                return Ok(Answer::replay(saved));
+                return Ok(Answer::replay(saved, self.options.livemode));
             }
         }
         let _in_flight = claim.as_ref().map(|claim| InFlight {

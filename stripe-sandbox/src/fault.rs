@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 
 use self::armed::glob;
 pub use self::armed::{Armed, Fault};
-pub use self::kind::{Kind, Reason};
+pub use self::kind::{Kind, Reason, Shows};
 use self::plan::Plan;
 use self::tamper::Tamper;
 

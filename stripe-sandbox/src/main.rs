@@ -34,7 +34,8 @@ struct Arguments {
     #[arg(long, env = "SANDBOX_FILE")]
     file: Option<PathBuf>,
 
-    /// A key to let in, more than once for more; without it, every sk_test_ and rk_test_ key.
+    /// A key to let in, more than once for more; without it, every sk_test_ and rk_test_ key. Keys of live mode make
+    /// an account of live mode.
     #[arg(
         long = "api-key",
         env = "SANDBOX_API_KEYS",
@@ -141,8 +142,11 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
                 .context("--manual-clock is out of range")?,
         ),
     };
+    let is_live = |key: &String| key.starts_with("sk_live_") || key.starts_with("rk_live_");
+    let livemode = !arguments.api_keys.is_empty() && arguments.api_keys.iter().all(is_live);
     let options = Options {
         api_keys: arguments.api_keys,
+        livemode,
         file: arguments.file,
         clock,
         seed: arguments.seed,

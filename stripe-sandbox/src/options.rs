@@ -12,12 +12,15 @@ use self::clock::Clock;
 /// Settings of one sandbox. `Options::default()` is an empty, in-memory account that accepts any test key.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The secret and restricted keys that are let in; empty lets in every `sk_test_…` and `rk_test_…`.
+    /// The secret and restricted keys that are let in; empty lets in every `sk_test_…` and `rk_test_…`,
+    /// or in live mode every `sk_live_…` and `rk_live_…`.
     pub api_keys: Vec<String>,
     /// Where the account is kept; `None` keeps it in memory only.
     pub file: Option<PathBuf>,
     pub clock: Clock,
     pub account_id: String,
+    /// Live mode: every object says so, and only keys of live mode are let in.
+    pub livemode: bool,
     /// The version that events are rendered at and that answers name when a request pins none.
     pub api_version: String,
     /// Makes identifiers repeatable; `None` draws them from the system.
@@ -50,6 +53,7 @@ impl Default for Options {
             file: None,
             clock: Clock::system(),
             account_id: "acct_1SandboxDefault00".to_owned(),
+            livemode: false,
             api_version: "2026-09-30.endive".to_owned(),
             seed: None,
             noop_update_emits: false,

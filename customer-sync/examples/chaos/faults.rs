@@ -38,7 +38,7 @@ enum Kind {
 }
 
 /// What Stripe does wrong, a few at a time.
-const STRIPE: [&[(&str, &str)]; 5] = [
+const STRIPE: [&[(&str, &str)]; 7] = [
     &[
         ("POST /v1/customers", "reset_after_effect"),
         ("POST /v1/customers/{id}", "reset_after_effect"),
@@ -64,6 +64,12 @@ const STRIPE: [&[(&str, &str)]; 5] = [
         ("POST /v1/customers/{id}", "latency_before_effect"),
         ("GET /v1/events", "duplicate_item"),
     ],
+    &[
+        ("POST /v1/customers", "mismatched_response"),
+        ("POST /v1/customers/{id}", "mismatched_response"),
+        ("GET /v1/customers/{id}", "mismatched_response"),
+    ],
+    &[("*", "other_mode_key")],
 ];
 
 /// What strikes a server as a whole.

@@ -28,8 +28,8 @@ impl Answer {
         Self::new(200, serde_json::to_vec_pretty(value).unwrap_or_default())
     }
 
-    pub(crate) fn customer(customer: &Customer) -> Self {
-        Self::json(&View(customer)).about(Some(customer.id))
+    pub(crate) fn customer(customer: &Customer, livemode: bool) -> Self {
+        Self::json(&View { customer, livemode }).about(Some(customer.id))
     }
 
     pub(crate) fn refusal(error: &Error, request: RequestId) -> Self {
@@ -46,9 +46,9 @@ impl Answer {
         answer
     }
 
-    pub(crate) fn replay(saved: Saved) -> Self {
+    pub(crate) fn replay(saved: Saved, livemode: bool) -> Self {
         let mut answer = match saved.body {
-            Body::Customer(customer) => Self::customer(&customer),
+            Body::Customer(customer) => Self::customer(&customer, livemode),
             Body::Text(text) => Self::new(saved.status, text.as_bytes().to_vec()),
         };
         answer

@@ -39,9 +39,9 @@ pub(crate) fn check(options: &Options, call: &Call) -> Result<(), Error> {
 
 fn accepted(options: &Options, key: &str) -> bool {
     if options.api_keys.is_empty() {
-        let token = key
-            .strip_prefix("sk_test_")
-            .or_else(|| key.strip_prefix("rk_test_"));
+        let mode = if options.livemode { "live_" } else { "test_" };
+        let rest = key.strip_prefix("sk_").or_else(|| key.strip_prefix("rk_"));
+        let token = rest.and_then(|rest| rest.strip_prefix(mode));
         return token.is_some_and(|token| !token.is_empty());
     }
     options

@@ -26,7 +26,7 @@ pub(crate) fn execute(
     match action {
         Action::Customers(action) => customers::execute(world, options, action, cause, seam),
         Action::Events(action) => events::execute(&mut lock(world), options, action, &cause),
-        Action::Endpoints(action) => endpoints::execute(&mut lock(world), action, &cause),
+        Action::Endpoints(action) => endpoints::execute(&mut lock(world), options, action, &cause),
         Action::Account(id) => account(options, &id),
     }
 }

@@ -83,6 +83,14 @@ pub enum Kind {
     UnknownFields,
     /// The answer comes from another account, with customers of its own.
     OtherAccount,
+    /// The answer comes from the same account's other mode, with customers of its own: what a client finds whose key was
+    /// replaced by one of the other mode. Of a customer of this mode it says that a similar object exists here.
+    OtherModeKey,
+    /// The effect is there, and the answer is not the one to this request.
+    MismatchedResponse {
+        #[serde(default)]
+        shows: Shows,
+    },
     /// Until it is cleared, all events are dated by the same second.
     EventsInOneSecond,
     /// A webhook arrives `copies` times more.
@@ -101,6 +109,19 @@ pub enum Kind {
     WebhookWronglySigned,
     /// A webhook never arrives.
     WebhookLost,
+}
+
+/// What a mismatched response shows instead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shows {
+    /// Another customer; in a list, objects that are no customers.
+    #[default]
+    OtherObject,
+    /// The object as one of the other mode.
+    OtherMode,
+    /// `{}`.
+    Nothing,
 }
 
 /// `Stripe-Rate-Limited-Reason`.

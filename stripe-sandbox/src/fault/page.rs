@@ -1,8 +1,8 @@
-//! Lists that lie: what faults make of an honest page.
+//! Answers that lie: what faults make of an honest page, or of an object.
 
 use serde_json::{Value, json};
 
-use super::kind::Kind;
+use super::kind::{Kind, Shows};
 use crate::api::answer::Answer;
 
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,7 @@ pub(crate) enum Spoil {
     Shuffled,
     Broken,
     Unknown,
+    Mismatched(Shows),
 }
 
 impl Spoil {
@@ -24,6 +25,7 @@ impl Spoil {
             Kind::ShuffledPage => Self::Shuffled,
             Kind::BrokenItem => Self::Broken,
             Kind::UnknownFields => Self::Unknown,
+            Kind::MismatchedResponse { shows } => Self::Mismatched(*shows),
             _ => return None,
         })
     }
@@ -33,6 +35,13 @@ impl Spoil {
         let Ok(mut body) = serde_json::from_slice::<Value>(&answer.body) else {
             return;
         };
+        if let Self::Mismatched(shows) = self {
+            if answer.status == 200 {
+                mismatch(&mut body, shows);
+                answer.body = serde_json::to_vec_pretty(&body).unwrap_or_default().into();
+            }
+            return;
+        }
         let Some(items) = body.get_mut("data").and_then(Value::as_array_mut) else {
             return;
         };
@@ -58,8 +67,34 @@ impl Spoil {
                     item["tax_exempt"] = "unheard_of".into();
                 }
             }
-            Self::Lost | Self::Duplicate | Self::Broken => {}
+            Self::Lost | Self::Duplicate | Self::Broken | Self::Mismatched(_) => {}
         }
         answer.body = serde_json::to_vec_pretty(&body).unwrap_or_default().into();
+    }
+}
+
+/// Makes the answer one to another request.
+fn mismatch(body: &mut Value, shows: Shows) {
+    let is_list = body["object"] == "list";
+    let objects: Vec<&mut Value> = match body.get_mut("data").and_then(Value::as_array_mut) {
+        Some(items) if is_list => items.iter_mut().collect(),
+        _ => vec![body],
+    };
+    for object in objects {
+        match shows {
+            Shows::OtherObject if is_list => {
+                *object = json!({ "id": "sub_1AnotherRequest0", "object": "subscription" });
+            }
+            Shows::OtherObject => {
+                object["id"] = "cus_AnotherRequest".into();
+                object["email"] = "another.request@example.com".into();
+                object["metadata"] = json!({});
+            }
+            Shows::OtherMode => {
+                let livemode = object["livemode"] == true;
+                object["livemode"] = (!livemode).into();
+            }
+            Shows::Nothing => *object = json!({}),
+        }
     }
 }

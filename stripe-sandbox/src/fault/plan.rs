@@ -22,6 +22,7 @@ pub(crate) struct Plan {
     pub(crate) refusal: Option<Error>,
     pub(crate) seam: Seam,
     pub(crate) other_account: bool,
+    pub(crate) other_mode: bool,
     /// The request is kept, and arrives when it is told to.
     pub(crate) late: bool,
     pub(crate) delay_after: Duration,
@@ -120,6 +121,7 @@ impl Plan {
             Kind::RepeatedPage => self.first_page_always = true,
             Kind::ShortPage { limit } => self.limit = Some((*limit).clamp(1, 100)),
             Kind::OtherAccount => self.other_account = true,
+            Kind::OtherModeKey => self.other_mode = true,
             other => self.spoils.extend(Spoil::of(other)),
         }
     }

@@ -40,7 +40,7 @@ impl Sandbox {
         lock(&self.0.world)
             .customers
             .iter()
-            .map(|customer| view::json(customer))
+            .map(|customer| view::json(customer, self.0.options.livemode))
             .collect()
     }
 
@@ -50,7 +50,7 @@ impl Sandbox {
         lock(&self.0.world)
             .customers
             .find(id)
-            .map(|customer| view::json(customer))
+            .map(|customer| view::json(customer, self.0.options.livemode))
     }
 
     /// How many customers are not deleted.
@@ -62,11 +62,20 @@ impl Sandbox {
     /// Every event that is kept, newest first.
     #[must_use]
     pub fn events(&self) -> Vec<Value> {
-        let api_version = &self.0.options.api_version;
+        let Options {
+            api_version,
+            livemode,
+            ..
+        } = &self.0.options;
+        let view = |event| EventView {
+            event,
+            api_version,
+            livemode: *livemode,
+        };
         let mut events: Vec<Value> = lock(&self.0.world)
             .events
             .iter()
-            .map(|event| serde_json::to_value(EventView { event, api_version }).unwrap_or_default())
+            .map(|event| serde_json::to_value(view(event)).unwrap_or_default())
             .collect();
         events.reverse();
         events
@@ -77,7 +86,7 @@ impl Sandbox {
         let change = read(fields, true)?;
         let created = lock(&self.0.world).create_customer(change, self.by_human())?;
         self.0.wake.notify_one();
-        Ok(view::json(&created))
+        Ok(view::json(&created, self.0.options.livemode))
     }
 
     /// Edits a customer as a human in the dashboard does; what is not named stays, an empty value clears.
@@ -85,7 +94,7 @@ impl Sandbox {
         let change = read(fields, false)?;
         let edited = lock(&self.0.world).update_customer(id, change, self.by_human())?;
         self.0.wake.notify_one();
-        Ok(view::json(&edited))
+        Ok(view::json(&edited, self.0.options.livemode))
     }
 
     /// Deletes a customer as a human in the dashboard does.

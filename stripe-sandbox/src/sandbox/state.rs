@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     /// The account that answers in place of this one under a fault; made when it is first needed.
     pub(crate) other: OnceLock<Other>,
+    /// The other mode of this account, in the same way.
+    pub(crate) other_mode: OnceLock<Other>,
     /// Requests that are on their way for longer than their clients wait, oldest first.
     late: Mutex<VecDeque<Call>>,
     /// Says that the account has webhooks to send.
@@ -46,6 +48,7 @@ impl State {
             traffic: Traffic::default(),
             faults,
             other: OnceLock::new(),
+            other_mode: OnceLock::new(),
             late: Mutex::default(),
             wake: Notify::new(),
             requests: TaskTracker::new(),

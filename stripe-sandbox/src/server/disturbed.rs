@@ -11,6 +11,7 @@ use crate::api::call::Call;
 use crate::fault::other::Other;
 use crate::fault::plan::{Line, Plan};
 use crate::sandbox::state::State;
+use crate::world::lock;
 
 /// What is sent, and what becomes of it on the way. Without an answer there was no effect.
 pub(crate) struct Outcome {
@@ -33,13 +34,18 @@ pub(crate) async fn answer(state: Arc<State>, call: Call, plan: Plan) -> Outcome
     let answer = match &plan.refusal {
         Some(error) => Answer::refusal(error, call.request),
         None if plan.other_account => {
-            let Other { world, options } = state.other.get_or_init(|| Other::new(&state.options));
-            let api = Api {
-                world,
-                options,
-                limiter: None,
-            };
-            api.answer(&call, &plan.seam).await
+            let other = state.other.get_or_init(|| Other::new(&state.options));
+            answer_of(other, &call, &plan).await
+        }
+        None if plan.other_mode => {
+            let other = state.other_mode.get_or_init(|| Other::mode(&state.options));
+            let call = other.with_its_key(&call);
+            let mut answer = answer_of(other, &call, &plan).await;
+            let id = call.path.rsplit('/').next().unwrap_or_default();
+            if answer.status == 404 && lock(&state.world).customers.find(id).is_some() {
+                other.name_the_other_mode(&mut answer);
+            }
+            answer
         }
         None => state.api().answer(&call, &plan.seam).await,
     };
@@ -52,6 +58,15 @@ pub(crate) async fn answer(state: Arc<State>, call: Call, plan: Plan) -> Outcome
         answer: Some(answer),
         line: plan.after,
     }
+}
+
+async fn answer_of(Other { world, options }: &Other, call: &Call, plan: &Plan) -> Answer {
+    let api = Api {
+        world,
+        options,
+        limiter: None,
+    };
+    api.answer(call, &plan.seam).await
 }
 
 /// The response that `line` lets through; a cut one is reset as it is written.

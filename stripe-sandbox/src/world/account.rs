@@ -33,6 +33,7 @@ pub(crate) struct World {
     max_outgoing: usize,
     pub(crate) noop_update_emits: bool,
     api_version: String,
+    livemode: bool,
 }
 
 /// One event for one endpoint.
@@ -72,6 +73,7 @@ impl World {
             max_outgoing: options.max_deliveries,
             noop_update_emits: options.noop_update_emits,
             api_version: options.api_version.clone(),
+            livemode: options.livemode,
         }
     }
 
@@ -136,6 +138,7 @@ impl World {
         let view = EventView {
             event,
             api_version: &self.api_version,
+            livemode: self.livemode,
         };
         let body: Arc<str> = serde_json::to_string_pretty(&view)
             .unwrap_or_default()

@@ -151,7 +151,7 @@ impl Endpoint {
     }
 
     /// Stripe's `webhook_endpoint`; it tells the secret once, at creation.
-    pub(crate) fn json(&self, with_secret: bool) -> serde_json::Value {
+    pub(crate) fn json(&self, with_secret: bool, livemode: bool) -> serde_json::Value {
         let metadata: serde_json::Map<_, _> = self
             .metadata
             .iter()
@@ -165,7 +165,7 @@ impl Endpoint {
             "created": self.created,
             "description": self.description,
             "enabled_events": self.enabled_events,
-            "livemode": false,
+            "livemode": livemode,
             "metadata": metadata,
             "status": if self.disabled { "disabled" } else { "enabled" },
             "url": self.url,

@@ -7,7 +7,7 @@ use rand::RngExt;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use stripe_sandbox::Fault;
-use stripe_sandbox::fault::{Kind, Reason};
+use stripe_sandbox::fault::{Kind, Reason, Shows};
 
 use super::Model;
 use super::work::Process;
@@ -19,6 +19,8 @@ impl Model {
     /// Arms what will strike the next request to Stripe.
     pub(super) fn strike(&mut self, at: usize) -> u64 {
         let should_retry = self.any(&[None, None, Some(true), Some(false)]).unwrap();
+        let shown = [Shows::OtherObject, Shows::OtherMode, Shows::Nothing];
+        let shows = self.any(&shown).unwrap();
         let kinds = [
             Kind::ResetAfterEffect,
             Kind::ResetAfterEffect,
@@ -32,6 +34,8 @@ impl Model {
             Kind::TruncatedBody,
             Kind::ErrorAfterEffect { should_retry },
             Kind::ErrorBeforeEffect { should_retry },
+            Kind::MismatchedResponse { shows },
+            Kind::OtherModeKey,
             Kind::LockTimeout,
             Kind::Unauthorized,
             Kind::Forbidden,
@@ -84,6 +88,7 @@ impl Model {
             Kind::GatewayErrorBeforeEffect,
             Kind::Unauthorized,
             Kind::ResetBeforeEffect,
+            Kind::OtherModeKey,
         ];
         let kind = self.any(&kinds).unwrap();
         self.note(format!("Stripe is away: {kind:?}"));

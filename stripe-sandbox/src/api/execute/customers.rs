@@ -35,27 +35,29 @@ pub(crate) fn execute(
     match action {
         Customers::Create(change) => {
             let customer = lock(world).create_customer(change, cause)?;
-            Ok(Answer::customer(&customer).saved_with_effect())
+            Ok(Answer::customer(&customer, options.livemode).saved_with_effect())
         }
         Customers::Update(id, change) => {
             let customer = lock(world).update_customer(&id, change, cause)?;
-            Ok(Answer::customer(&customer).saved_with_effect())
+            Ok(Answer::customer(&customer, options.livemode).saved_with_effect())
         }
         Customers::Delete(id) => {
             let tombstone = lock(world).delete_customer(&id, cause)?;
-            Ok(Answer::customer(&tombstone))
+            Ok(Answer::customer(&tombstone, options.livemode))
         }
         Customers::Retrieve(id) => {
             let found = lock(world).customers.find(&id).cloned();
             let customer = found.ok_or_else(|| Error::no_such("customer", &id))?;
-            Ok(Answer::customer(&customer))
+            Ok(Answer::customer(&customer, options.livemode))
         }
         Customers::List(filter, window) => {
             let page =
                 lock(world)
                     .customers
                     .page(&filter, &window, options.deleted_cursor_works)?;
-            let data = page.items.iter().map(|customer| View(customer)).collect();
+            let livemode = options.livemode;
+            let view = |customer| View { customer, livemode };
+            let data = page.items.iter().map(|customer| view(customer)).collect();
             Ok(Answer::json(&List::new(
                 data,
                 page.has_more,
@@ -64,17 +66,14 @@ pub(crate) fn execute(
         }
         Customers::Search(search) => {
             let lag = i64::try_from(seam.search_lag.as_millis()).unwrap_or(i64::MAX);
-            Ok(find(
-                world,
-                &search,
-                cause.now.timestamp_millis().saturating_sub(lag),
-            ))
+            let indexed_ms = cause.now.timestamp_millis().saturating_sub(lag);
+            Ok(find(world, &search, indexed_ms, options.livemode))
         }
     }
 }
 
 /// `indexed_ms`: the index knows nothing that changed after this moment.
-fn find(world: &Mutex<World>, search: &Search, indexed_ms: i64) -> Answer {
+fn find(world: &Mutex<World>, search: &Search, indexed_ms: i64, livemode: bool) -> Answer {
     let admits =
         |customer: &Customer| customer.changed_ms <= indexed_ms && search.query.admits(customer);
     let email = search.query.exact_email();
@@ -94,7 +93,10 @@ fn find(world: &Mutex<World>, search: &Search, indexed_ms: i64) -> Answer {
         .map(|(place, _)| page_token(*place));
     Answer::json(&SearchResult {
         object: "search_result",
-        data: found.iter().map(|(_, customer)| View(customer)).collect(),
+        data: found
+            .iter()
+            .map(|(_, customer)| View { customer, livemode })
+            .collect(),
         has_more,
         next_page,
         total_count,

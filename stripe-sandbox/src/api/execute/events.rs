@@ -18,6 +18,7 @@ pub(crate) fn execute(
     let view = |event| EventView {
         event,
         api_version: &options.api_version,
+        livemode: options.livemode,
     };
     match action {
         Events::Retrieve(id) => {

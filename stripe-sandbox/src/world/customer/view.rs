@@ -5,8 +5,11 @@ use serde_json::{Map, Value};
 
 use super::record::{Address, Customer, PREFIX, Rest, Shipping};
 
-/// Renders as Stripe's `customer`, or as its deleted customer.
-pub(crate) struct View<'a>(pub(crate) &'a Customer);
+/// Renders as Stripe's `customer` of a mode, or as its deleted customer.
+pub(crate) struct View<'a> {
+    pub(crate) customer: &'a Customer,
+    pub(crate) livemode: bool,
+}
 
 #[derive(serde::Serialize)]
 struct Deleted {
@@ -67,7 +70,7 @@ impl Serialize for Pairs<'_> {
 
 impl Serialize for View<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let customer = self.0;
+        let customer = self.customer;
         let id = customer.id.with_prefix(PREFIX);
         if customer.deleted {
             return Deleted {
@@ -100,7 +103,7 @@ impl Serialize for View<'_> {
                 footer: rest.invoice_footer.as_deref(),
                 rendering_options: None,
             },
-            livemode: false,
+            livemode: self.livemode,
             metadata: Pairs(&customer.metadata),
             name: customer.name.as_deref(),
             next_invoice_sequence: rest.next_invoice_sequence.unwrap_or(1),
@@ -115,14 +118,14 @@ impl Serialize for View<'_> {
 }
 
 /// The object's JSON.
-pub(crate) fn json(customer: &Customer) -> Value {
-    serde_json::to_value(View(customer)).unwrap_or_default()
+pub(crate) fn json(customer: &Customer, livemode: bool) -> Value {
+    serde_json::to_value(View { customer, livemode }).unwrap_or_default()
 }
 
 /// The `previous_attributes` of `customer.updated`: what changed, as it was; inside hashes only the changed
 /// members, null for those that were not there. None when nothing changed.
 pub(crate) fn previous_attributes(old: &Customer, new: &Customer) -> Option<Value> {
-    difference(&json(old), &json(new))
+    difference(&json(old, false), &json(new, false))
 }
 
 fn difference(old: &Value, new: &Value) -> Option<Value> {

@@ -70,6 +70,7 @@ pub(crate) fn type_matches(pattern: &str, kind: &str) -> bool {
 pub(crate) struct EventView<'a> {
     pub(crate) event: &'a Event,
     pub(crate) api_version: &'a str,
+    pub(crate) livemode: bool,
 }
 
 #[derive(serde::Serialize)]
@@ -108,13 +109,16 @@ impl Serialize for EventView<'_> {
             api_version: self.api_version,
             created: head.created,
             data: Data {
-                object: View(&self.event.object),
+                object: View {
+                    customer: &self.event.object,
+                    livemode: self.livemode,
+                },
                 previous_attributes: head
                     .previous
                     .as_deref()
                     .and_then(|text| serde_json::from_str(text).ok()),
             },
-            livemode: false,
+            livemode: self.livemode,
             pending_webhooks: head.pending,
             request: Request {
                 id: head.request.map(|id| id.with_prefix("req_")),

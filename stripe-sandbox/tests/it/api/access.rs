@@ -41,6 +41,25 @@ async fn a_key_is_needed_and_every_answer_has_a_request_id() {
 }
 
 #[tokio::test]
+async fn account_of_live_mode_takes_live_keys_and_says_its_mode() {
+    let options = Options {
+        livemode: true,
+        ..Options::default()
+    };
+    let account = Account::open(options).await;
+    assert_eq!(account.get("/v1/customers").await.status, 401);
+    let made = send(
+        account
+            .anonymous(Method::POST, "/v1/customers")
+            .bearer_auth("rk_live_1"),
+    )
+    .await;
+    assert_eq!(made.body["livemode"], true);
+    assert_eq!(account.sandbox().customers()[0]["livemode"], true);
+    assert_eq!(account.sandbox().events()[0]["livemode"], true);
+}
+
+#[tokio::test]
 async fn beyond_its_rate_an_account_refuses_with_429() {
     let options = Options {
         requests_per_second: Some(1),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stripe_sandbox::Fault;
-use stripe_sandbox::fault::Kind;
+use stripe_sandbox::fault::{Kind, Shows};
 
 use crate::support::Account;
 
@@ -96,6 +96,48 @@ async fn another_account_has_other_customers_and_another_id() {
     assert!(account.sandbox().remove_fault(fault));
     assert_ne!(account.get("/v1/account").await.body["id"], stranger);
     assert_eq!(account.get("/v1/customers").await.ids(), [id]);
+}
+
+#[tokio::test]
+async fn other_mode_has_the_same_id_and_names_the_customers_of_this_one() {
+    let account = Account::manual().await;
+    let id = account.create(&[("name", "A")]).await;
+    let own = account.get("/v1/account").await.body["id"].clone();
+    account
+        .sandbox()
+        .inject(Fault::always("*", Kind::OtherModeKey));
+    let page = account.get("/v1/customers").await;
+    assert_eq!(page.ids().len(), 3);
+    assert_eq!(page.body["data"][0]["livemode"], true);
+    assert_eq!(account.get("/v1/account").await.body["id"], own);
+    let message = async |id: &str| {
+        let reply = account.get(&format!("/v1/customers/{id}")).await;
+        assert_eq!(reply.status, 404);
+        reply.body["error"]["message"].as_str().unwrap().to_owned()
+    };
+    assert!(
+        message(&id)
+            .await
+            .contains("similar object exists in test mode")
+    );
+    assert!(!message("cus_unknown").await.contains("similar"));
+}
+
+#[tokio::test]
+async fn mismatched_response_shows_something_else_and_has_its_effect() {
+    let account = Account::manual().await;
+    let answer = async |shows, path: &str| {
+        let fault = Fault::once("*", Kind::MismatchedResponse { shows });
+        account.sandbox().inject(fault);
+        account.post(path, &[("name", "A")]).await.body
+    };
+    let other = answer(Shows::OtherObject, "/v1/customers").await;
+    assert_eq!(other["id"], "cus_AnotherRequest");
+    let live = answer(Shows::OtherMode, "/v1/customers").await;
+    assert_eq!(live["livemode"], true);
+    let nothing = answer(Shows::Nothing, "/v1/customers").await;
+    assert_eq!(nothing, serde_json::json!({}));
+    assert_eq!(account.sandbox().customer_count(), 3);
 }
 
 #[tokio::test]
