@@ -7,6 +7,7 @@ mod signature;
 
 use std::sync::Arc;
 
+use entity::downsync_state;
 use entity::stripe_event::{self, Source};
 use metrics::counter;
 use platform::clock::Clock;
@@ -14,9 +15,12 @@ use platform::database::{Database, now};
 use platform::wake::Wake;
 use poem::http::StatusCode;
 use poem::{Body, Endpoint, Request, Response};
+use sea_orm::EntityTrait;
 use tokio::time::timeout;
 
 pub use signature::WebhookSecrets;
+
+use event::Received;
 
 use crate::body::PATIENCE;
 use crate::database::patiently;
@@ -28,7 +32,8 @@ pub(crate) const PATH: &str = "/stripe/webhook";
 /// Stripe's own events are far smaller.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Takes what Stripe sends: 200 once it is in the inbox, or was before, or is of no interest here.
+/// Takes what Stripe sends: 200 once it is in the inbox, or was before, or is of no interest here, as one of another
+/// mode or account.
 #[derive(Clone)]
 pub(crate) struct Webhook {
     pub(crate) db: Database,
@@ -71,10 +76,19 @@ impl Webhook {
             .map_err(|refused| {
                 Problem::new(Code::InvalidSignature, refused.0).at("Stripe-Signature")
             })?;
-        let Some(event) = event::read(&body)? else {
+        let Some(received) = event::read(&body)? else {
             return Ok("ignored");
         };
-        let events = [event];
+        if self.is_foreign(&received).await? {
+            // Refused, Stripe would send it for days and then disable the endpoint.
+            tracing::warn!(
+                event.id = received.event.id,
+                "a webhook event of another Stripe mode or account is not stored; the endpoint that sends it is not \
+                 meant for this database"
+            );
+            return Ok("foreign");
+        }
+        let events = [received.event];
         // Doing it twice is doing it once.
         let receive = || async {
             let now = now(&self.db, &self.clock).await?;
@@ -93,6 +107,17 @@ impl Webhook {
             "a webhook came"
         );
         Ok(if fresh == 0 { "duplicate" } else { "stored" })
+    }
+}
+
+impl Webhook {
+    /// Whether the event is of another mode or account than the one that the worker has pinned.
+    async fn is_foreign(&self, received: &Received) -> Result<bool, Problem> {
+        let state = || downsync_state::Entity::find_by_id(downsync_state::ID).one(&self.db);
+        let pinned = patiently(state).await?;
+        Ok(pinned.is_some_and(|pinned| {
+            received.is_foreign(pinned.livemode, pinned.account_id.as_deref())
+        }))
     }
 }
 

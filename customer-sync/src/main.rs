@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
             command::exit(command::export::run(arguments, options).await)
         }
         Some(Command::Webhook(webhook)) => {
-            command::exit(command::webhook::run(webhook, &arguments.worker).await)
+            command::exit(command::webhook::run(webhook, &arguments).await)
         }
     }
 }

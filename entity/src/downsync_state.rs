@@ -12,6 +12,8 @@ pub struct Model {
     pub id: i32,
     /// The account that this database belongs to. Another account's customers are never compared.
     pub account_id: Option<String>,
+    /// The mode that it belongs to: `true` is live mode, `false` test mode.
+    pub livemode: Option<bool>,
     /// Unix seconds: every event created before it is in the inbox.
     pub events_cursor: Option<i64>,
     /// When a poll last found that webhooks had brought the events before it; none since one found that they had not.

@@ -106,7 +106,8 @@ impl Reason {
             }
             Self::UnknownInStripe => {
                 "Make sure that the key is for the account and mode that hold this customer, then retry; or \
-                 resolve it with side database to create the customer in Stripe anew."
+                 resolve it with side database to create the customer in Stripe anew, or, if it is deleted here, with \
+                 side stripe to leave it at that."
             }
             Self::Unfinished => {
                 "Retry it once, and tell the maintainers what the worker's log says if it is parked again."

@@ -62,6 +62,7 @@ pub struct Customer<'a> {
     object: Member<'a>,
     deleted: Member<'a>,
     created: Member<'a>,
+    livemode: Member<'a>,
     email: Member<'a>,
     name: Member<'a>,
     phone: Member<'a>,
@@ -83,6 +84,14 @@ impl Customer<'_> {
     /// Whether it calls itself a customer.
     pub fn is_customer(&self) -> bool {
         self.object.text() == Some("customer")
+    }
+
+    /// Its mode, where it names one. A deleted customer does not.
+    pub fn livemode(&self) -> Option<bool> {
+        match self.livemode {
+            Member::Flag(livemode) => Some(livemode),
+            _ => None,
+        }
     }
 
     /// Whether it names any field at all. Stripe names every field, those that are null too.

@@ -8,6 +8,7 @@ mod m20261123_000005_full_pass;
 mod m20261123_000006_reads;
 mod m20261123_000007_fingerprint;
 mod m20261128_000009_replaced;
+mod m20261128_000010_mode;
 mod m20261128_000011_tombstone_email;
 mod m20261128_000015_order;
 
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000006_reads::Migration),
             Box::new(m20261123_000007_fingerprint::Migration),
             Box::new(m20261128_000009_replaced::Migration),
+            Box::new(m20261128_000010_mode::Migration),
             Box::new(m20261128_000011_tombstone_email::Migration),
             Box::new(m20261128_000015_order::Migration),
         ]

@@ -2,6 +2,7 @@
 //!
 //! scan (webhook inbox, events, full pass) → diff against the base → a drift message → apply.
 
+pub mod account;
 pub mod apply;
 pub mod consume;
 pub mod diff;

@@ -36,6 +36,8 @@ pub struct LaneState {
 struct State {
     stop: Option<Stop>,
     blame: Blame,
+    /// The last push ended with a response that does not match its request.
+    has_mismatch: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +99,7 @@ impl LaneState {
     ) -> bool {
         let mut is_lanes = false;
         self.state.send_if_modified(|state| {
+            state.has_mismatch |= trouble == Trouble::Mismatched;
             if state.stop.is_some() {
                 // It was under way when the lane stopped.
                 is_lanes = true;
@@ -108,7 +111,7 @@ impl LaneState {
             is_lanes = true;
             let rest = match trouble {
                 Trouble::Away => AWAY.jittered(rests),
-                Trouble::Refused { .. } => REST,
+                Trouble::Refused { .. } | Trouble::Mismatched => REST,
             };
             state.halt(Stop {
                 reason: reason(),
@@ -132,6 +135,7 @@ impl LaneState {
     pub(crate) fn succeeded(&self) {
         self.state.send_if_modified(|state| {
             state.blame = Blame::default();
+            state.has_mismatch = false;
             let was_troubled = state
                 .stop
                 .as_ref()
@@ -153,6 +157,11 @@ impl LaneState {
     pub fn stopped(&self) -> Option<String> {
         let state = self.state.borrow();
         state.stop.as_ref().map(|stop| stop.reason.clone())
+    }
+
+    /// Whether a response did not match its request, and no push has succeeded since.
+    pub(crate) fn has_mismatch(&self) -> bool {
+        self.state.borrow().has_mismatch
     }
 
     /// The word for why it is stopped in metrics.
@@ -201,6 +210,7 @@ impl Stop {
             None => "setting",
             Some(Trouble::Away) => "away",
             Some(Trouble::Refused { .. }) => "refused",
+            Some(Trouble::Mismatched) => "mismatched",
         }
     }
 }

@@ -55,6 +55,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Requests to Stripe by operation and status",
     ),
     (
+        "stripe_mismatched_responses_total",
+        "Responses of Stripe that do not match their request, by operation",
+    ),
+    (
         "stripe_reads_total",
         "Reads of Stripe, which its monthly allowance counts, by kind",
     ),

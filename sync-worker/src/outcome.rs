@@ -6,7 +6,7 @@
 //! | line | outcome | it means | action |
 //! |---|---|---|---|
 //! | 1 | 2xx that can be read | done | none: `upsync/finish.rs` writes it down |
-//! | 2 | 2xx that cannot | done, id unknown | same key; once that is replayed, look up |
+//! | 2 | 2xx that cannot, or that answers another request | done, id unknown | same key; once that is replayed, look up |
 //! | 3 | no connection | not sent | same key |
 //! | 4 | timeout, reset, cut off | unknown | same key, for 23 hours |
 //! | 5 | `idempotency_error` | the key was used for another body | look up, then a new key |
@@ -16,8 +16,8 @@
 //! | 9 | 502, 503, 504 | unknown | same key |
 //! | 10 | 400 and other refusals | wrong for good with this value | park |
 //! | 11 | 401, 403, or not Stripe at all | configuration | stop the lane |
-//! | 12 | 404 on an update | perhaps deleted | retrieve it, never create |
-//! | 13 | 404 on a delete | gone already | success |
+//! | 12 | 404 on an update or a delete | perhaps deleted | retrieve it: only `deleted: true` proves it; never create |
+//! | 13 | 404, and the object is in the other mode | configuration | stop the lane |
 
 use std::time::Duration;
 
@@ -56,11 +56,9 @@ pub enum Action {
     /// configuration. Burn no attempts; probe with the same request under the same key, because an
     /// earlier attempt under it may have been executed.
     StopLane { reason: &'static str },
-    /// An update of a customer that Stripe does not have. Retrieve it: only `deleted: true` proves a
-    /// delete. Never a reason to create.
+    /// An update or a delete of a customer that Stripe does not have. Retrieve it: only `deleted: true`
+    /// proves a delete, and a 404 may be that of another account's or mode's key. Never a reason to create.
     Gone,
-    /// A delete of a customer that Stripe does not have: that is success.
-    AlreadyGone,
 }
 
 impl Action {
@@ -73,7 +71,6 @@ impl Action {
             Self::Park { .. } => "park",
             Self::StopLane { .. } => "stop_lane",
             Self::Gone => "gone",
-            Self::AlreadyGone => "already_gone",
         }
     }
 }
@@ -87,6 +84,7 @@ pub fn action(operation: Operation, failure: &Failure) -> Action {
         FailureKind::NotSent | FailureKind::Unknown | FailureKind::TimedOut => Action::Retry,
         // The key repeats the answer, which may have been garbled on its way only.
         FailureKind::Unparsed => spent_or_retry(operation, failure, "unreadable_answer"),
+        FailureKind::Mismatched => spent_or_retry(operation, failure, "mismatched_response"),
         FailureKind::Answered => answered(operation, failure),
     }
 }
@@ -106,6 +104,11 @@ fn answered(operation: Operation, failure: &Failure) -> Action {
         // The key was used for something else, such as by a database that has since been restored.
         return Action::LookUp {
             reason: "idempotency_mismatch",
+        };
+    }
+    if failure.is_of_other_mode() {
+        return Action::StopLane {
+            reason: "other_mode",
         };
     }
     let is_missing = failure.code.as_deref() == Some("resource_missing");
@@ -146,8 +149,7 @@ fn is_about_the_customer(failure: &Failure) -> bool {
 
 fn missing(operation: Operation) -> Action {
     match operation {
-        Operation::Update => Action::Gone,
-        Operation::Delete => Action::AlreadyGone,
+        Operation::Update | Operation::Delete => Action::Gone,
         // Never seen by this account: no delete, but a link that leads to another account or mode.
         Operation::Create | Operation::Read => Action::Park {
             reason: "unknown_in_stripe",
@@ -231,6 +233,12 @@ mod tests {
         failure
     }
 
+    fn mismatched() -> Failure {
+        let mut failure = Failure::new(FailureKind::Mismatched, "another customer");
+        failure.status = Some(200);
+        failure
+    }
+
     fn unreadable() -> Failure {
         let mut failure = Failure::new(FailureKind::Unparsed, "no JSON");
         failure.status = Some(200);
@@ -265,6 +273,14 @@ mod tests {
         assert_for(&ALL, &unreadable(), &Action::Retry);
         let again = replayed(unreadable());
         assert_for(&[Create, Update], &again, &look_up("unreadable_answer"));
+        assert_for(&[Delete, Read], &again, &Action::Retry);
+    }
+
+    #[test]
+    fn line_2_mismatched_response_is_replayed_and_then_looked_up() {
+        assert_for(&ALL, &mismatched(), &Action::Retry);
+        let again = replayed(mismatched());
+        assert_for(&[Create, Update], &again, &look_up("mismatched_response"));
         assert_for(&[Delete, Read], &again, &Action::Retry);
     }
 
@@ -427,7 +443,7 @@ mod tests {
     #[test]
     fn line_12_a_customer_that_stripe_does_not_have_is_never_created_by_reflex() {
         for failure in missing_customers() {
-            assert_for(&[Update], &failure, &Action::Gone);
+            assert_for(&[Update, Delete], &failure, &Action::Gone);
             assert_for(&[Create, Read], &failure, &park("unknown_in_stripe"));
             assert!(is_missing(&failure));
         }
@@ -435,9 +451,11 @@ mod tests {
     }
 
     #[test]
-    fn line_13_a_customer_that_is_gone_already_is_deleted() {
-        for failure in missing_customers() {
-            assert_for(&[Delete], &failure, &Action::AlreadyGone);
+    fn line_13_object_of_the_other_mode_stops_the_lane() {
+        for mut failure in missing_customers() {
+            failure.message = "No such customer: 'cus_1'; a similar object exists in live mode, but a test mode key was used to make this request.".to_owned();
+            assert_for(&ALL, &failure, &stop("other_mode"));
+            assert!(!is_missing(&failure));
         }
     }
 

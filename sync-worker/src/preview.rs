@@ -17,9 +17,9 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, JoinType, QueryFilter, QueryOrder
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::downsync::account::{self, Identity};
 use crate::downsync::diff::is_drift;
 use crate::downsync::inbox::read_again;
-use crate::downsync::state;
 use crate::engine::Engine;
 use crate::policy::Policy;
 use crate::stripe::{Lane, ListPage};
@@ -49,8 +49,8 @@ const TOLD_EVERY: u64 = 10_000;
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
-    /// Whose key it is; none where the key may not say so.
-    pub account: Option<String>,
+    /// The account and the mode of the key.
+    pub key: Identity,
     /// [`policy_digest`] of the policy that decided.
     pub policy: String,
     /// The database's clock at the start.
@@ -66,7 +66,7 @@ pub struct Preview {
 /// # Errors
 /// Something is away, or the key is one of an account that the database does not belong to.
 pub async fn read(engine: &Engine) -> anyhow::Result<Preview> {
-    let account = account(engine).await?;
+    let key = key(engine).await?;
     let read_at = engine.now(&engine.db).await?;
     let mut found = Vec::new();
     let mut listed = Listed::default();
@@ -89,7 +89,7 @@ pub async fn read(engine: &Engine) -> anyhow::Result<Preview> {
     let mut items: Vec<Item> = items.collect();
     items.sort_by_cached_key(order);
     Ok(Preview {
-        account,
+        key,
         policy: policy_digest(&engine.policy),
         read_at,
         listed: count,
@@ -97,12 +97,12 @@ pub async fn read(engine: &Engine) -> anyhow::Result<Preview> {
     })
 }
 
-/// Whose key it is; none where the key may not say so. Writes nothing.
+/// The account and the mode of the key, as far as they are known. Writes nothing.
 ///
 /// # Errors
-/// Another account's than the one that the database belongs to, or Stripe did not say.
-pub async fn account(engine: &Engine) -> anyhow::Result<Option<String>> {
-    state::read_account(engine).await
+/// Another account or mode than the one that the database belongs to, or Stripe did not answer.
+pub async fn key(engine: &Engine) -> anyhow::Result<Identity> {
+    account::read_account(engine).await
 }
 
 /// Tells the settings that decide apart: 16 hex characters.

@@ -12,14 +12,16 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use entity::message::StripeCopy;
 use entity::stripe_event::Event;
-use entity::stripe_object::{Unreadable, is_id};
+use entity::stripe_object::is_id;
 use entity::stripe_read::Kind;
 use platform::config::Secret;
 use reqwest::Url;
 use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
 use stripe_core::customer::{CreateCustomer, DeleteCustomer, RetrieveCustomer, UpdateCustomer};
 
+use answer::Invalid;
 use limiter::Limiter;
+use mode::Mode;
 use transport::{Call, Transport};
 
 pub use body::{create_body, detach_body, update_body};
@@ -30,9 +32,11 @@ pub use page::{EventPage, LARGEST_PAGE, ListPage, Outlined, Page, Source};
 
 mod answer;
 mod body;
+mod echo;
 mod endpoint;
 mod failure;
 mod limiter;
+mod mode;
 mod page;
 mod reads;
 mod transport;
@@ -45,8 +49,7 @@ pub const API_BASE: &str = "https://api.stripe.com";
 #[derive(Clone)]
 pub struct Stripe {
     transport: Arc<Transport>,
-    /// What the key's prefix says.
-    livemode: Option<bool>,
+    mode: Mode,
 }
 
 /// What a client is made of.
@@ -93,7 +96,7 @@ pub struct Reply<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     pub id: String,
-    /// From the answer, else from the key's prefix.
+    /// From the key's prefix, else from an answer.
     pub livemode: Option<bool>,
 }
 
@@ -113,16 +116,18 @@ impl Stripe {
             options.rate.is_finite() && options.rate > 0.0,
             "the rate of requests to stripe must be above zero"
         );
-        let livemode = livemode(options.secret_key.expose());
+        let mode = Mode::of_key(options.secret_key.expose());
         ensure!(
-            livemode != Some(true) || base.scheme() == "https" || transport::is_loopback(&base),
+            mode.livemode() != Some(true)
+                || base.scheme() == "https"
+                || transport::is_loopback(&base),
             "a live key is not sent unencrypted: the url of stripe's api must begin with https://"
         );
         let limiter = Limiter::new(options.rate, options.burst);
         let transport = Transport::new(&base, options.secret_key, options.timeout, limiter)?;
         Ok(Self {
             transport: Arc::new(transport),
-            livemode,
+            mode,
         })
     }
 
@@ -139,7 +144,12 @@ impl Stripe {
             request: with_body(CreateCustomer::new().build(), body),
             key: Some(key),
         };
-        self.ask(call, |body| answer::customer(body)).await
+        let read = |answer: &Bytes| {
+            let copy = answer::customer(answer, &self.mode)?;
+            echo::check(body, &copy)?;
+            Ok(copy)
+        };
+        self.ask(call, read).await
     }
 
     /// Changes a customer by an [`update_body`] or the [`detach_body`].
@@ -157,8 +167,12 @@ impl Stripe {
             request: with_body(request, body),
             key: Some(key),
         };
-        self.ask(call, |body| answer::customer_with_id(body, stripe_id))
-            .await
+        let read = |answer: &Bytes| {
+            let copy = answer::customer_with_id(answer, stripe_id, &self.mode)?;
+            echo::check(body, &copy)?;
+            Ok(copy)
+        };
+        self.ask(call, read).await
     }
 
     /// Deletes a customer for good, and ends its subscriptions. Stripe has no use for a key here.
@@ -169,7 +183,7 @@ impl Stripe {
             request: DeleteCustomer::new(path_segment(stripe_id)?).build(),
             key: None,
         };
-        self.ask(call, |body| answer::deleted(body, stripe_id))
+        self.ask(call, |body| answer::deleted(body, stripe_id, &self.mode))
             .await
     }
 
@@ -185,8 +199,8 @@ impl Stripe {
             request: RetrieveCustomer::new(path_segment(stripe_id)?).build(),
             key: None,
         };
-        self.ask(call, |body| answer::customer_with_id(body, stripe_id))
-            .await
+        let read = |body: &Bytes| answer::customer_with_id(body, stripe_id, &self.mode);
+        self.ask(call, read).await
     }
 
     /// Reads a page of customers: all of it, or none.
@@ -195,15 +209,16 @@ impl Stripe {
         lane: Lane,
         page: &ListPage,
     ) -> Result<Reply<Page<StripeCopy>>, Failure> {
-        self.ask(listing(lane, page), |body| answer::customers(body))
-            .await
+        let email = page.email.as_deref();
+        let read = |body: &Bytes| answer::customers(body, email, &self.mode);
+        self.ask(listing(lane, page), read).await
     }
 
     /// Reads a page of customers in outline: all of it, or none.
     pub async fn outline(&self, lane: Lane, page: &ListPage) -> Result<Reply<Outlined>, Failure> {
         let read = |body: &Bytes| {
             Ok(Outlined {
-                page: answer::outlines(body)?,
+                page: answer::outlines(body, &self.mode)?,
                 source: Source(body.clone()),
             })
         };
@@ -222,7 +237,8 @@ impl Stripe {
             request: page.request().build(),
             key: None,
         };
-        self.ask(call, |body| answer::events(body)).await
+        self.ask(call, |body| answer::events(body, &self.mode))
+            .await
     }
 
     /// Reads whose account this is. A restricted key may lack the permission for it (403) and be
@@ -236,16 +252,21 @@ impl Stripe {
             key: None,
         };
         let read = |body: &Bytes| {
-            let (id, livemode) = answer::account(body)?;
-            let livemode = livemode.or(self.livemode);
+            let id = answer::account(body, &self.mode)?;
+            let livemode = self.mode.livemode();
             Ok(Account { id, livemode })
         };
         self.ask(call, read).await
     }
 
-    /// Whether the key is one for live mode; `None` if it does not say.
+    /// Whether the key is one for live mode; `None` if neither it nor an object has shown that yet.
     pub fn livemode(&self) -> Option<bool> {
-        self.livemode
+        self.mode.livemode()
+    }
+
+    /// Takes objects of this mode only. The prefix of the key, where it says the mode, wins.
+    pub fn expect_livemode(&self, livemode: bool) {
+        self.mode.expect(livemode);
     }
 
     /// Divides the rate between `workers` processes that use the same account.
@@ -274,8 +295,9 @@ impl Stripe {
     async fn ask<T>(
         &self,
         call: Call<'_>,
-        read: impl FnOnce(&Bytes) -> Result<T, Unreadable>,
+        read: impl FnOnce(&Bytes) -> Result<T, Invalid>,
     ) -> Result<Reply<T>, Failure> {
+        let operation = call.operation;
         let answer = self.transport.send(call).await?;
         match read(&answer.body) {
             Ok(value) => Ok(Reply {
@@ -283,7 +305,14 @@ impl Stripe {
                 request_id: answer.request_id,
                 replayed: answer.replayed,
             }),
-            Err(Unreadable(reason)) => Err(answer.unparsed(reason)),
+            Err(invalid) => {
+                let failure = answer.invalid(invalid);
+                if failure.kind == FailureKind::Mismatched {
+                    transport::count_mismatch(operation);
+                    tracing::warn!(operation, %failure, "a response of Stripe's does not match its request");
+                }
+                Err(failure)
+            }
         }
     }
 }
@@ -310,14 +339,5 @@ fn path_segment(stripe_id: &str) -> Result<String, Failure> {
     } else {
         let what = "an id that no stripe customer has";
         Err(Failure::new(FailureKind::Unsendable, what))
-    }
-}
-
-fn livemode(key: &str) -> Option<bool> {
-    let (_, rest) = key.split_once('_')?;
-    if rest.starts_with("live_") {
-        Some(true)
-    } else {
-        rest.starts_with("test_").then_some(false)
     }
 }

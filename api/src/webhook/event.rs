@@ -1,4 +1,4 @@
-//! What an event names: its id, its type and its customer. Of an event in Stripe's snapshot form also what it shows; a thin event
+//! What an event names: its id, its type, its customer, its mode and the account that it comes from. Of an event in Stripe's snapshot form also what it shows; a thin event
 //! shows nothing. Pure.
 
 use chrono::DateTime;
@@ -9,12 +9,30 @@ use serde_json::Value;
 
 use crate::problem::{Code, Problem};
 
+/// An event, and where it comes from as far as it says so.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) event: Event,
+    pub(super) livemode: Option<bool>,
+    /// The connected account that it comes from; absent from an event of the endpoint's own account.
+    pub(super) account: Option<String>,
+}
+
+impl Received {
+    /// Whether it is of another mode, or of another account, than what is pinned. Pure.
+    pub(super) fn is_foreign(&self, livemode: Option<bool>, account: Option<&str>) -> bool {
+        let is_other_mode = livemode.zip(self.livemode).is_some_and(|(a, b)| a != b);
+        let accounts = account.zip(self.account.as_deref());
+        is_other_mode || accounts.is_some_and(|(a, b)| a != b)
+    }
+}
+
 /// Reads an event that Stripe has signed; none if it is about something else than a customer, however
 /// its type begins.
 ///
 /// # Errors
 /// It is no JSON, or it is about a customer and does not say which.
-pub(super) fn read(body: &[u8]) -> Result<Option<Event>, Problem> {
+pub(super) fn read(body: &[u8]) -> Result<Option<Received>, Problem> {
     let again = |error| serde_json::from_str(&with_nuls(body)).map_err(|_| error);
     let object: Object = serde_json::from_slice(body)
         .or_else(again)
@@ -40,7 +58,11 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Event>, Problem> {
     let customer = customer.and_then(Value::as_object);
     let customer = customer.ok_or_else(|| unnamed("customer"))?;
     let stripe_id = stripe_object::id(customer).map_err(|_| unnamed("customer"))?;
-    Ok(Some(Event {
+    // A thin event names the account in its context.
+    let account = object.get("account").or_else(|| object.get("context"));
+    let account = account.and_then(Value::as_str).map(str::to_owned);
+    let livemode = object.get("livemode").and_then(Value::as_bool);
+    let event = Event {
         id,
         kind: kind.to_owned(),
         stripe_id,
@@ -49,6 +71,11 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Event>, Problem> {
             .then(|| stripe_object::copy(customer).ok())
             .flatten(),
         replaced: data.and_then(stripe_object::replaced),
+    };
+    Ok(Some(Received {
+        event,
+        livemode,
+        account,
     }))
 }
 

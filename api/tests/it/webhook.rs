@@ -159,6 +159,36 @@ async fn other_types_that_begin_alike_are_taken_and_ignored() {
     assert!(inbox(&api).await.is_empty());
 }
 
+/// Another mode's or account's endpoint may send to the same URL.
+#[tokio::test]
+async fn events_of_another_mode_or_account_are_taken_and_not_stored() {
+    let api = Api::on(sqlite().await);
+    let mut live = updated("evt_1");
+    live["livemode"] = json!(true);
+    let mut connected = updated("evt_2");
+    connected["account"] = json!("acct_connected");
+    let thin = json!({
+        "id": "evt_3", "object": "v2.core.event", "type": "v1.customer.updated", "livemode": true,
+        "created": "2026-01-02T03:04:05.000Z", "related_object": {"id": "cus_1", "type": "customer"},
+    });
+    api.db
+        .execute_unprepared(
+            "INSERT INTO downsync_state (id, account_id, livemode, updated_at) \
+             VALUES (1, 'acct_1', false, '2026-01-02 03:04:05+00:00')",
+        )
+        .await
+        .unwrap();
+    for event in [&live, &connected, &thin] {
+        assert_eq!(sent(&api, event).await.status, 200);
+    }
+    assert!(inbox(&api).await.is_empty());
+    let mut own = updated("evt_4");
+    own["livemode"] = json!(false);
+    own["account"] = json!("acct_1");
+    assert_eq!(sent(&api, &own).await.status, 200);
+    assert_eq!(inbox(&api).await.len(), 1);
+}
+
 /// A47: a thin event shows no customer; it says which one to read.
 #[tokio::test]
 async fn a_thin_event_says_which_customer_to_read() {

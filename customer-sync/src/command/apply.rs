@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
-use sync_worker::downsync::state;
+use sync_worker::downsync::account;
 use sync_worker::engine::Engine;
 use sync_worker::preview::{self, Done, Item, are_current, carry_out_together, in_groups};
 
@@ -26,10 +26,10 @@ pub(crate) async fn run(mut arguments: Arguments, options: Options) -> anyhow::R
     let plan = Document::read(&options.plan)?;
     let worker = open::worker(&mut arguments).await?;
     let engine = &worker.engine;
-    let account = preview::account(engine).await?;
+    let key = preview::key(engine).await?;
     ensure!(
-        plan.account == account,
-        "the plan is one of another Stripe account than the key's; nothing was done"
+        plan.key() == key,
+        "the plan was made with a key of another Stripe account or mode; nothing was done"
     );
     ensure!(
         plan.policy == preview::policy_digest(&engine.policy),
@@ -40,8 +40,8 @@ pub(crate) async fn run(mut arguments: Arguments, options: Options) -> anyhow::R
     let is_done = |set: &Vec<Item>| set.iter().any(Item::is_done);
     let (sets, left): (Vec<_>, Vec<_>) = in_groups(plan.items).into_iter().partition(is_done);
     check(engine, &sets).await?;
-    // As the worker does before it writes: from now on the database belongs to this account.
-    state::check_account(engine).await?;
+    // As the worker does before it writes: from now on the database belongs to this account and mode.
+    account::check_account(engine).await?;
     let in_sets = sets.iter().flatten();
     let count = in_sets.clone().filter(|item| item.is_done()).count();
     let mut summary = Summary {

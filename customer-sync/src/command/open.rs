@@ -1,5 +1,7 @@
 //! What a command works with: the database, and Stripe.
 
+use std::io::Write;
+
 use anyhow::{Context, bail, ensure};
 use entity::worker;
 use migration::{Migrator, MigratorTrait};
@@ -54,6 +56,24 @@ pub(crate) async fn existing(arguments: &Arguments) -> anyhow::Result<Opened> {
         folder,
         _in_use: in_use,
     })
+}
+
+/// As [`existing`]; none if no database is named and there is none in DATA_DIR, or a running customer-sync has it.
+///
+/// # Errors
+/// As [`existing`]'s.
+pub(crate) async fn existing_if_any(arguments: &Arguments) -> anyhow::Result<Option<Opened>> {
+    let is_named = arguments.database_url()?.is_some();
+    if !is_named && !state::file(&arguments.data_dir).exists() {
+        return Ok(None);
+    }
+    let is_sqlite = state::url(arguments)?.expose().starts_with("sqlite:");
+    if is_sqlite && Folder::take(&arguments.data_dir).is_err() {
+        let note = "a running customer-sync has the database, so the key is not compared with it";
+        let _ = writeln!(std::io::stderr(), "{note}");
+        return Ok(None);
+    }
+    existing(arguments).await.map(Some)
 }
 
 /// A database that may be filled: on SQLite it is made if it is missing.

@@ -4,12 +4,15 @@ use std::io::Write;
 
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
+use entity::downsync_state;
 use entity::stripe_event::KINDS;
-use sync_worker::Config;
-use sync_worker::stripe::{Endpoint, Failure, Stripe};
+use sea_orm::EntityTrait;
+use sync_worker::downsync::account::{Identity, compare, mode};
+use sync_worker::stripe::{Endpoint, Failure, Lane, Stripe};
 use uuid::Uuid;
 
-use super::Ended;
+use super::{Ended, open};
+use crate::arguments::Arguments;
 
 /// Where the API takes webhooks.
 const PATH: &str = "/stripe/webhook";
@@ -37,22 +40,48 @@ struct Said {
 }
 
 /// Does it, in one line on stdout.
-pub(crate) async fn run(webhook: Webhook, config: &Config) -> anyhow::Result<Ended> {
-    let said = said(webhook, config).await?;
+pub(crate) async fn run(webhook: Webhook, arguments: &Arguments) -> anyhow::Result<Ended> {
+    let said = said(webhook, arguments).await?;
     // The secret may be in it, and it is told once.
     writeln!(std::io::stdout().lock(), "{}", said.text).context("printing what came of it")?;
     Ok(Ended::with_rest(!said.is_well))
 }
 
-async fn said(webhook: Webhook, config: &Config) -> anyhow::Result<Said> {
-    let stripe = config.stripe()?;
+async fn said(webhook: Webhook, arguments: &Arguments) -> anyhow::Result<Said> {
+    let stripe = arguments.worker.stripe()?;
     match webhook {
-        Webhook::Register { url } => register(&stripe, &url).await,
+        Webhook::Register { url } => {
+            check_key(&stripe, arguments).await?;
+            register(&stripe, &url).await
+        }
         Webhook::Status { url } => {
             let all = stripe.endpoints().await.map_err(|failure| told(&failure))?;
             Ok(status(&all, url.as_deref()))
         }
     }
+}
+
+/// Refuses a key of another account or mode than the database's, if there is a database.
+async fn check_key(stripe: &Stripe, arguments: &Arguments) -> anyhow::Result<()> {
+    let Some(opened) = open::existing_if_any(arguments).await? else {
+        return Ok(());
+    };
+    let state = downsync_state::Entity::find_by_id(downsync_state::ID).one(&opened.db);
+    let state = state
+        .await
+        .context("reading which account the database belongs to")?;
+    let account = match stripe.account(Lane::Downsync).await {
+        Ok(reply) => Some(reply.value.id),
+        // A restricted key may lack this permission; its mode is known all the same.
+        Err(failure) if failure.status == Some(403) => None,
+        Err(failure) => return Err(told(&failure)),
+    };
+    let key = Identity {
+        account,
+        livemode: stripe.livemode(),
+    };
+    let pinned = state.as_ref().map(Identity::pinned).unwrap_or_default();
+    compare(&pinned, &key)
 }
 
 async fn register(stripe: &Stripe, url: &str) -> anyhow::Result<Said> {
@@ -68,8 +97,9 @@ async fn register(stripe: &Stripe, url: &str) -> anyhow::Result<Said> {
                 "Stripe made the endpoint and did not tell its secret: see its dashboard",
             )?;
             format!(
-                "made {}; this secret is not shown again, set it for the API: STRIPE_WEBHOOK_SECRET={}",
+                "made {} in {}; this secret is not shown again, set it for the API: STRIPE_WEBHOOK_SECRET={}",
                 name(&made),
+                mode_name(stripe),
                 secret.expose()
             )
         }
@@ -150,6 +180,13 @@ fn status(all: &[Endpoint], url: Option<&str>) -> Said {
             })
         }
     }
+}
+
+fn mode_name(stripe: &Stripe) -> String {
+    let named = stripe
+        .livemode()
+        .map(|livemode| format!("{} mode", mode(livemode)));
+    named.unwrap_or_else(|| "an unknown mode".to_owned())
 }
 
 fn faults(endpoint: &Endpoint) -> Vec<&'static str> {

@@ -19,6 +19,7 @@ mod export;
 mod file;
 mod import;
 mod plan;
+mod webhook;
 
 /// A database, a Stripe, and a folder for files.
 struct Pair {

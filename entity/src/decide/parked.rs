@@ -143,6 +143,14 @@ async fn take_stripes(
     (now, traceparent): (DateTime<Utc>, Option<String>),
 ) -> Result<customer::Model, Refused> {
     let Locked { row, link: known } = locked;
+    if row.is_deleted() && reason == Reason::UnknownInStripe {
+        // A person says that it is gone there.
+        link.synced_rev = Set(row.rev);
+        link.next_attempt_at = Set(None);
+        link.end_request();
+        link.expect_nothing();
+        return Ok(row.clone());
+    }
     if row.is_deleted() {
         return Err(Refused::NotPossible(
             "the customer is deleted here; resolve it with side database to send the deletion again",

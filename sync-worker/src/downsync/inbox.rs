@@ -18,6 +18,7 @@ use super::diff::is_drift;
 use super::publish::{AT_ONCE, Drifts};
 use super::replaced;
 use crate::engine::Engine;
+use crate::lane::words;
 use crate::outcome::{Action, Operation, action, is_missing};
 use crate::poison::Watch;
 use crate::stripe::{Failure, FailureKind, Lane};
@@ -221,7 +222,10 @@ async fn done(engine: &Engine, ids: Vec<String>, now: DateTime<Utc>) -> Result<(
 pub(super) fn is_of_one_customer(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Failure>().is_some_and(|failure| {
         let is_refused = matches!(action(Operation::Read, failure), Action::Park { .. });
-        failure.kind == FailureKind::Unparsed || is_refused
+        matches!(
+            failure.kind,
+            FailureKind::Unparsed | FailureKind::Mismatched
+        ) || is_refused
     })
 }
 
@@ -237,6 +241,13 @@ pub async fn read_again(engine: &Engine, stripe_id: &str) -> anyhow::Result<Opti
             read_at,
         })),
         Err(failure) if is_missing(&failure) => Ok(None),
-        Err(failure) => Err(failure).context("reading a customer again"),
+        Err(failure) => {
+            if failure.is_of_other_mode() {
+                engine
+                    .lane
+                    .stop(words::lane_is_stopped("other_mode", &failure));
+            }
+            Err(failure).context("reading a customer again")
+        }
     }
 }

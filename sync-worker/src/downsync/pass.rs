@@ -12,6 +12,7 @@ use sea_orm::ActiveValue::Set;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::account;
 use super::publish::Drifts;
 use super::state;
 use crate::engine::Engine;
@@ -71,7 +72,7 @@ pub async fn run_once(
     drifts: &mut Drifts,
     stop: &CancellationToken,
 ) -> anyhow::Result<Counts> {
-    state::check_account(engine).await?;
+    account::check_account(engine).await?;
     let progress = Progress::load_or_begin(engine).await?;
     // Those that wait for a push are looked for meanwhile, whatever becomes of the reading.
     let reading = Box::pin(read(engine, (drifts, stop), progress));

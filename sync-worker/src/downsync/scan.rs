@@ -16,11 +16,12 @@ use sea_orm::ActiveValue::Set;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::account::Account;
 use super::events::{self, Polled};
 use super::pace::Pace;
 use super::pass::{self, Refused};
 use super::publish::Drifts;
-use super::state::{self, Account};
+use super::state;
 use crate::engine::Engine;
 use crate::gauge::Gauge;
 

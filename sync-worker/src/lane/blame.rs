@@ -25,6 +25,8 @@ pub(crate) enum Trouble {
         code: Option<String>,
         param: Option<String>,
     },
+    /// The response belongs to another request.
+    Mismatched,
 }
 
 impl Trouble {
@@ -33,16 +35,15 @@ impl Trouble {
         let is_of_the_server = failure.status.is_some_and(|status| status >= 500);
         match (failure.kind, action) {
             (FailureKind::NotSent | FailureKind::Unknown, _) => Some(Self::Away),
+            (FailureKind::Mismatched, _) => Some(Self::Mismatched),
             (FailureKind::Answered, _) if is_of_the_server => Some(Self::Away),
             // A value of this customer's: however many have a bad one, each is parked for its own.
             (FailureKind::Answered, Action::Park { .. }) if names_a_field(failure) => None,
-            (FailureKind::Answered, Action::Park { .. } | Action::Gone | Action::AlreadyGone) => {
-                Some(Self::Refused {
-                    status: failure.status,
-                    code: failure.code.clone(),
-                    param: failure.param.clone(),
-                })
-            }
+            (FailureKind::Answered, Action::Park { .. } | Action::Gone) => Some(Self::Refused {
+                status: failure.status,
+                code: failure.code.clone(),
+                param: failure.param.clone(),
+            }),
             // Waiting for our own rate until time is up says nothing of Stripe.
             _ => None,
         }

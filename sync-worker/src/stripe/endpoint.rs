@@ -9,7 +9,7 @@ use platform::config::Secret;
 use serde_json::Value;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 
-use super::answer;
+use super::answer::{self, Invalid};
 use super::failure::Failure;
 use super::limiter::Lane;
 use super::transport::Call;
@@ -45,7 +45,11 @@ impl Stripe {
     pub async fn endpoints(&self) -> Result<Vec<Endpoint>, Failure> {
         let mut request = RequestBuilder::new(StripeMethod::Get, PATH);
         request.query = Some("limit=100".to_owned());
-        let read = |body: &Bytes| answer::objects(body)?.iter().map(endpoint).collect();
+        let read = |body: &Bytes| {
+            let objects = answer::objects(body)?;
+            let endpoints = objects.iter().map(|object| self.endpoint(object));
+            endpoints.collect()
+        };
         Ok(self.ask(call(request, None), read).await?.value)
     }
 
@@ -54,7 +58,14 @@ impl Stripe {
         let mut body = form_urlencoded::Serializer::new(String::new());
         let body = events(body.append_pair("url", url)).finish();
         let request = with_body(RequestBuilder::new(StripeMethod::Post, PATH), &body);
-        Ok(self.ask(call(request, Some(key)), one).await?.value)
+        let read = |body: &Bytes| {
+            let made = self.endpoint(&answer::object(body)?)?;
+            match made.url == url {
+                true => Ok(made),
+                false => Err(answer::mismatched("an endpoint with another url")),
+            }
+        };
+        Ok(self.ask(call(request, Some(key)), read).await?.value)
     }
 
     /// Enables an endpoint and lets it send the events of [`KINDS`] and no other.
@@ -63,7 +74,22 @@ impl Stripe {
         let body = events(body.append_pair("disabled", "false")).finish();
         let path = format!("{PATH}/{}", path_segment(id)?);
         let request = with_body(RequestBuilder::new(StripeMethod::Post, path), &body);
-        Ok(self.ask(call(request, Some(key)), one).await?.value)
+        let read = |body: &Bytes| {
+            let repaired = self.endpoint(&answer::object(body)?)?;
+            match repaired.id == id {
+                true => Ok(repaired),
+                false => Err(answer::mismatched(
+                    "another endpoint than the one asked for",
+                )),
+            }
+        };
+        Ok(self.ask(call(request, Some(key)), read).await?.value)
+    }
+
+    fn endpoint(&self, object: &Object) -> Result<Endpoint, Invalid> {
+        self.mode
+            .check(object.get("livemode").and_then(Value::as_bool))?;
+        Ok(endpoint(object)?)
     }
 }
 
@@ -83,10 +109,6 @@ fn events<'a, 'b>(
         body.append_pair(&format!("enabled_events[{place}]"), kind);
     }
     body
-}
-
-fn one(body: &Bytes) -> Result<Endpoint, Unreadable> {
-    endpoint(&answer::object(body)?)
 }
 
 fn endpoint(object: &Object) -> Result<Endpoint, Unreadable> {

@@ -23,6 +23,8 @@ pub enum FailureKind {
     TimedOut,
     /// It was carried out (2xx), but the answer makes no sense.
     Unparsed,
+    /// An answer came that belongs to another request: the outcome of this one is unknown.
+    Mismatched,
     /// A status other than 2xx, with or without an error in Stripe's form.
     Answered,
 }
@@ -92,6 +94,14 @@ impl Failure {
         failure
     }
 
+    /// Whether Stripe has the object in the other mode: the key is one of the wrong mode. Stripe says so in its message
+    /// only; the code is that of any missing object.
+    pub fn is_of_other_mode(&self) -> bool {
+        self.kind == FailureKind::Answered
+            && self.code.as_deref() == Some("resource_missing")
+            && self.message.contains("a similar object exists in")
+    }
+
     /// Whether Stripe itself refused, and not somebody on the way to it.
     pub fn is_from_stripe(&self) -> bool {
         let answered = self.kind == FailureKind::Answered;
@@ -158,6 +168,11 @@ impl fmt::Display for Failure {
             FailureKind::Unknown => write!(f, "waiting for stripe's answer: {}", self.message)?,
             FailureKind::TimedOut => write!(f, "pushing to stripe: {}", self.message)?,
             FailureKind::Unparsed => write!(f, "reading stripe's answer: {}", self.message)?,
+            FailureKind::Mismatched => write!(
+                f,
+                "stripe's response does not match the request: {}",
+                self.message
+            )?,
             FailureKind::Answered => f.write_str("stripe refused")?,
         }
         if let Some(status) = self.status {
@@ -260,6 +275,22 @@ mod tests {
         assert_eq!(
             failure.to_string(),
             "stripe refused, status 400, type invalid_request_error, param email"
+        );
+    }
+
+    #[test]
+    fn object_of_the_other_mode_is_told_from_a_missing_one() {
+        let missing = |message: &str| {
+            let body = format!(
+                r#"{{"error":{{"type":"invalid_request_error","code":"resource_missing","param":"id","message":"{message}"}}}}"#
+            );
+            Failure::answered(404, body.as_bytes())
+        };
+        let text = "No such customer: 'cus_1'; a similar object exists in test mode, but a live mode key was used to make this request.";
+        assert!(missing(text).is_of_other_mode());
+        assert!(!missing("No such customer: 'cus_1'").is_of_other_mode());
+        assert!(
+            !Failure::answered(404, b"a similar object exists in test mode").is_of_other_mode()
         );
     }
 

@@ -12,6 +12,7 @@ use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url, redirect};
 use stripe_client_core::{RequestBuilder as TypedRequest, StripeMethod, VERSION};
 
+use super::answer::Invalid;
 use super::failure::{Failure, FailureKind};
 use super::limiter::{Lane, Limiter, TooMuch};
 use super::reads::{self, Reads, Sending};
@@ -57,9 +58,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The failure that this answer turns out to be: it was carried out and can't be read.
-    pub(super) fn unparsed(&self, reason: String) -> Failure {
-        let mut failure = Failure::new(FailureKind::Unparsed, reason);
+    /// The failure that this answer turns out to be: it can't be read, or belongs to another request.
+    pub(super) fn invalid(&self, invalid: Invalid) -> Failure {
+        let mut failure = match invalid {
+            Invalid::Unparsed(why) => Failure::new(FailureKind::Unparsed, why),
+            Invalid::Mismatched(why) => Failure::new(FailureKind::Mismatched, why),
+        };
         failure.status = Some(self.status);
         failure.request_id.clone_from(&self.request_id);
         failure.replayed = self.replayed;
@@ -126,7 +130,7 @@ impl Transport {
         let _permit = self.limiter.turn(lane).await;
         let started = Instant::now();
         let sending = Sending::new(&self.reads, read);
-        let result = self.exchange(request).await;
+        let result = self.exchange(request, key).await;
         if matches!(&result, Err(failure) if failure.kind == FailureKind::NotSent) {
             sending.never_left();
         }
@@ -160,12 +164,20 @@ impl Transport {
         Ok(request)
     }
 
-    async fn exchange(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+    async fn exchange(
+        &self,
+        request: RequestBuilder,
+        key: Option<&str>,
+    ) -> Result<Answer, Failure> {
         let mut response = request.send().await.map_err(broken)?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         let succeeded = (200..300).contains(&status);
         let failure = match read(response).await {
+            Ok(_) if names_another_key(&headers, key) => {
+                let what = "it names the idempotency key of another one";
+                Failure::new(FailureKind::Mismatched, what)
+            }
             Ok(Some(body)) if succeeded => {
                 return Ok(Answer {
                     body,
@@ -198,6 +210,9 @@ impl Transport {
             Err(failure) => (failure.status, &failure.request_id),
         };
         if let Err(failure) = result {
+            if failure.kind == FailureKind::Mismatched {
+                count_mismatch(operation);
+            }
             // Contention for one object says nothing about how often Stripe is asked.
             let is_rate = failure.status == Some(429);
             if is_rate {
@@ -248,6 +263,17 @@ async fn read(mut response: Response) -> Result<Option<Bytes>, Failure> {
     Ok(Some(body.freeze()))
 }
 
+/// Whether the answer is to a request under another idempotency key: Stripe repeats the key in its answers.
+fn names_another_key(headers: &HeaderMap, sent: Option<&str>) -> bool {
+    let named = text(headers, IDEMPOTENCY_KEY.as_str());
+    named.is_some_and(|named| Some(named.as_str()) != sent)
+}
+
+/// Counts a response that does not match its request.
+pub(super) fn count_mismatch(operation: &'static str) {
+    metrics::counter!("stripe_mismatched_responses_total", "operation" => operation).increment(1);
+}
+
 /// The failure with what the head of the answer said.
 fn told(mut failure: Failure, status: u16, headers: &HeaderMap) -> Failure {
     failure.status = Some(status);
@@ -283,7 +309,7 @@ fn broken(error: reqwest::Error) -> Failure {
     Failure::new(kind, what)
 }
 
-fn text(headers: &HeaderMap, name: &'static str) -> Option<String> {
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get(name)?.to_str().ok()?.trim();
     (1..=255).contains(&value.len()).then(|| value.to_owned())
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::deliveries;
 use crate::engine::Engine;
+use crate::lane::words;
 use crate::patience::patiently;
 
 /// Customers that are pushed side by side. More than the rate needs at Stripe's usual 200 ms a call.
@@ -68,6 +69,7 @@ async fn consume(
 fn report(engine: &Engine, health: &Component) {
     match engine.lane.stopped() {
         Some(reason) => health.problem_until(reason, engine.lane.next_try()),
+        None if engine.lane.has_mismatch() => health.problem(words::MISMATCH),
         None => health.ok(),
     }
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::consume::CONCURRENCY;
-use crate::downsync::state::check_account;
+use crate::downsync::account::check_account;
 use crate::engine::{Engine, LONGEST_REST};
 use crate::lane::{Trouble, words};
 use crate::outcome::{Action, Operation, action};
@@ -125,6 +125,7 @@ fn keep_stopped(engine: &Engine, error: &anyhow::Error) {
         (_, Action::StopLane { reason }) => {
             engine.lane.stop(words::lane_is_stopped(reason, failure))
         }
+        (Some(Trouble::Mismatched), _) => engine.lane.stop(words::answers_others(failure)),
         _ => engine.lane.stop(format!(
             "Stripe does not say whose key STRIPE_SECRET_KEY is ({failure}); \
              pushes wait and go on by themselves"

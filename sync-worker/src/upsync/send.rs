@@ -85,6 +85,7 @@ impl Sent {
             FailureKind::Unknown => "no_answer",
             FailureKind::TimedOut => "timed_out",
             FailureKind::Unparsed => "unreadable_answer",
+            FailureKind::Mismatched => "mismatched_response",
             FailureKind::Answered => "refused",
         };
         let code = failure.code.clone().or(status);
@@ -133,7 +134,9 @@ async fn call(engine: &Engine, push: &Push) -> Result<Sent, write::Error> {
             }
             match stripe.delete(lane, stripe_id).await {
                 Ok(_) => Ok(Sent::Acked(Acked::Deleted)),
-                Err(failure) if is_missing(&failure) => Ok(Sent::Acked(Acked::Deleted)),
+                Err(failure) if is_missing(&failure) => {
+                    Ok(gone(engine, (Operation::Delete, stripe_id), Acked::Deleted).await?)
+                }
                 Err(failure) => Ok(Sent::Failed(Operation::Delete, failure)),
             }
         }
@@ -148,7 +151,9 @@ async fn call(engine: &Engine, push: &Push) -> Result<Sent, write::Error> {
             match stripe.update(lane, stripe_id, body, key).await {
                 Ok(_) => Ok(Sent::Acked(Acked::Detached)),
                 // What is gone needs no letting go of.
-                Err(failure) if is_missing(&failure) => Ok(Sent::Acked(Acked::Detached)),
+                Err(failure) if is_missing(&failure) => {
+                    Ok(gone(engine, (Operation::Update, stripe_id), Acked::Detached).await?)
+                }
                 Err(failure) => Ok(Sent::Failed(Operation::Update, failure)),
             }
         }
@@ -179,7 +184,7 @@ async fn update(
     look_first: Option<&Fields>,
 ) -> Result<Sent, DbErr> {
     if let Some(base) = look_first {
-        match look(engine, stripe_id).await? {
+        match look(engine, Operation::Update, stripe_id).await? {
             Looked::Living(copy, _) if copy.fields == *base => {}
             Looked::Living(copy, read_at) => return Ok(Sent::Outdated { copy, read_at }),
             Looked::Otherwise(sent) => return Ok(sent),
@@ -193,13 +198,29 @@ async fn update(
     {
         Ok(reply) => Ok(Sent::Acked(Acked::Updated(reply))),
         // A 404 is no proof of a deletion: it may be another account's key.
-        Err(failure) if is_missing(&failure) => Ok(match look(engine, stripe_id).await? {
-            // It is there after all: the update will be tried again.
-            Looked::Living(..) => Sent::Failed(Operation::Read, came_back()),
-            Looked::Otherwise(sent) => sent,
-        }),
+        Err(failure) if is_missing(&failure) => {
+            Ok(match look(engine, Operation::Update, stripe_id).await? {
+                // It is there after all: the update will be tried again.
+                Looked::Living(..) => Sent::Failed(Operation::Read, came_back()),
+                Looked::Otherwise(sent) => sent,
+            })
+        }
         Err(failure) => Ok(Sent::Failed(Operation::Update, failure)),
     }
+}
+
+/// What a 404 means for a customer that was to go: it is gone once Stripe answers `deleted: true`, and not before, because
+/// another account's or mode's key finds nothing either.
+async fn gone(
+    engine: &Engine,
+    (operation, stripe_id): (Operation, &str),
+    done: Acked,
+) -> Result<Sent, DbErr> {
+    Ok(match look(engine, operation, stripe_id).await? {
+        Looked::Otherwise(Sent::Gone { .. }) => Sent::Acked(done),
+        Looked::Otherwise(sent) => sent,
+        Looked::Living(..) => Sent::Failed(Operation::Read, came_back()),
+    })
 }
 
 /// The push ran out of time, of which waiting for the rate is a part: what it sent last may have been
@@ -208,7 +229,7 @@ fn timed_out() -> Failure {
     Failure::new(FailureKind::TimedOut, "the push took too long")
 }
 
-/// Missing for the update and there for the look.
+/// Missing for the write and there for the look.
 fn came_back() -> Failure {
     let what = "the customer was missing, and is there after all";
     Failure::new(FailureKind::TimedOut, what)
@@ -219,8 +240,8 @@ enum Looked {
     Otherwise(Sent),
 }
 
-/// Reads the customer. Only `deleted: true` proves a deletion.
-async fn look(engine: &Engine, stripe_id: &str) -> Result<Looked, DbErr> {
+/// Reads the customer that `operation` is to change. Only `deleted: true` proves a deletion.
+async fn look(engine: &Engine, operation: Operation, stripe_id: &str) -> Result<Looked, DbErr> {
     let read_at = engine.moment(&engine.db).await?;
     Ok(
         match engine.stripe.retrieve(Lane::Upsync, stripe_id).await {
@@ -230,7 +251,7 @@ async fn look(engine: &Engine, stripe_id: &str) -> Result<Looked, DbErr> {
             }),
             Ok(reply) => Looked::Living(reply.value, read_at),
             Err(failure) if is_missing(&failure) => {
-                Looked::Otherwise(Sent::Failed(Operation::Update, failure))
+                Looked::Otherwise(Sent::Failed(operation, failure))
             }
             Err(failure) => Looked::Otherwise(Sent::Failed(Operation::Read, failure)),
         },

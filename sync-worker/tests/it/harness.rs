@@ -333,7 +333,11 @@ async fn start_sandbox(options: stripe_sandbox::Options) -> Running {
 
 /// A client with a rate that no test notices.
 pub(crate) fn client(url: &str, timeout: Duration) -> Stripe {
-    let mut options = Options::new(Secret::new("sk_test_engine"), url);
+    client_with_key("sk_test_engine", url, timeout)
+}
+
+pub(crate) fn client_with_key(key: &str, url: &str, timeout: Duration) -> Stripe {
+    let mut options = Options::new(Secret::new(key), url);
     options.timeout = timeout;
     options.rate = 10_000.0;
     options.burst = 1_000;

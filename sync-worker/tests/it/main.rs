@@ -12,6 +12,7 @@ mod downsync;
 mod harness;
 mod measure;
 mod migration;
+mod mode;
 mod poison;
 mod preview;
 mod purge;

@@ -43,7 +43,8 @@ async fn two_sides_in_step_ask_for_nothing() {
         world.events().await;
         let seen = preview(&world).await;
         assert_eq!((seen.items.len(), seen.listed), (0, 1));
-        assert_eq!(seen.account.as_deref(), Some("acct_1SandboxDefault00"));
+        assert_eq!(seen.key.account.as_deref(), Some("acct_1SandboxDefault00"));
+        assert_eq!(seen.key.livemode, Some(false));
     })
     .await;
 }

@@ -219,7 +219,7 @@ async fn a_deleted_customer_says_so_and_is_neither_updated_nor_deleted_again() {
         .unwrap_err();
     assert_eq!(action(Operation::Update, &failure), Action::Gone);
     let failure = stripe.delete(LANE, &copy.stripe_id).await.unwrap_err();
-    assert_eq!(action(Operation::Delete, &failure), Action::AlreadyGone);
+    assert_eq!(action(Operation::Delete, &failure), Action::Gone);
     let failure = stripe.retrieve(LANE, "cus_unknown").await.unwrap_err();
     let unknown = Action::Park {
         reason: "unknown_in_stripe",

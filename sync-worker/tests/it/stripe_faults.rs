@@ -410,3 +410,26 @@ async fn a_live_key_is_not_sent_unencrypted() {
         assert!(!format!("{error:?}").contains("_1"), "{error:?}");
     }
 }
+
+#[tokio::test]
+async fn response_under_another_idempotency_key_does_not_match() {
+    let refusal = r#"{"error":{"type":"invalid_request_error","message":"no"}}"#;
+    let named = [("idempotency-key", "another")];
+    for (status, body) in [(200, CUSTOMER), (400, refusal)] {
+        let server = Server::start([Reaction::with_headers(status, &named, body)]).await;
+        let created = client(&server.url)
+            .create(Lane::Upsync, "email=bob%40x.com", "key")
+            .await;
+        assert_eq!(
+            created.unwrap_err().kind,
+            FailureKind::Mismatched,
+            "{status}"
+        );
+    }
+    let same = [("idempotency-key", "key")];
+    let server = Server::start([Reaction::with_headers(200, &same, CUSTOMER)]).await;
+    let created = client(&server.url)
+        .create(Lane::Upsync, "email=bob%40x.com", "key")
+        .await;
+    assert!(created.is_ok());
+}

@@ -8,7 +8,7 @@ use entity::fields::{Field, Fields};
 use entity::message::StripeCopy;
 use entity::stamp::Stamps;
 use platform::config::Secret;
-use stripe_sandbox::fault::{Kind, Reason};
+use stripe_sandbox::fault::{Kind, Reason, Shows};
 use stripe_sandbox::{Fault, Running, start};
 use sync_worker::outcome::{Action, Operation, action};
 use sync_worker::stripe::{
@@ -47,6 +47,9 @@ fn faults() -> Vec<Kind> {
         Kind::Forbidden,
         Kind::UnknownFields,
     ];
+    for shows in [Shows::OtherObject, Shows::OtherMode, Shows::Nothing] {
+        faults.push(Kind::MismatchedResponse { shows });
+    }
     for should_retry in [None, Some(false), Some(true)] {
         faults.push(Kind::ErrorBeforeEffect { should_retry });
         faults.push(Kind::ErrorAfterEffect { should_retry });
@@ -71,7 +74,7 @@ fn next(operation: Operation, failure: &Failure) -> Next {
     match action(operation, failure) {
         Action::Retry | Action::SlowDown { .. } | Action::StopLane { .. } => Next::Again,
         Action::LookUp { .. } => Next::Look,
-        Action::AlreadyGone => Next::Done,
+        Action::Gone if operation == Operation::Delete => Next::Done,
         other => panic!("{operation:?} {failure}: {other:?}"),
     }
 }

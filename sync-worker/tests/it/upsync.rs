@@ -6,6 +6,7 @@ mod create;
 mod delete;
 mod doubt;
 mod lane;
+mod mismatch;
 mod refusal;
 mod twin;
 mod unread;

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sync_worker::downsync::account::Identity;
 use sync_worker::preview::{Item, Preview};
 
 /// Of this form. Another one is not read.
@@ -20,6 +21,8 @@ pub(crate) struct Document {
     version: u32,
     /// Of Stripe; null where the key may not say.
     pub(crate) account: Option<String>,
+    /// The mode of the key: true is live mode; null where neither the key nor a customer says it.
+    pub(crate) livemode: Option<bool>,
     /// Tells the settings apart that decided: ON_…_DELETE, FIELD_OWNER, LINK_BY_EMAIL, MAX_….
     pub(crate) policy: String,
     pub(crate) read_at: DateTime<Utc>,
@@ -31,19 +34,29 @@ pub(crate) struct Document {
 impl Document {
     pub(crate) fn of(preview: Preview) -> Self {
         let Preview {
-            account,
+            key,
             policy,
             read_at,
             listed,
             items,
         } = preview;
+        let Identity { account, livemode } = key;
         Self {
             version: VERSION,
             account,
+            livemode,
             policy,
             read_at,
             listed,
             items,
+        }
+    }
+
+    /// The account and the mode of the key that it was made with.
+    pub(crate) fn key(&self) -> Identity {
+        Identity {
+            account: self.account.clone(),
+            livemode: self.livemode,
         }
     }
 
@@ -106,6 +119,7 @@ mod tests {
         let plan = Document {
             version: VERSION,
             account: None,
+            livemode: Some(false),
             policy: "p".to_owned(),
             read_at: DateTime::UNIX_EPOCH,
             listed: 7,

@@ -50,6 +50,7 @@ async fn what_differs_is_code_2_and_shown_the_same_each_time_and_nothing_is_writ
         for plan in &mut plans {
             assert_eq!(plan["version"], 1);
             assert_eq!(plan["account"], "acct_1SandboxDefault00");
+            assert_eq!(plan["livemode"], false);
             assert_eq!(plan["policy"].as_str().unwrap().len(), 16);
             plan["read_at"].take();
         }
@@ -150,6 +151,17 @@ async fn a_plan_of_other_settings_or_another_account_is_refused() {
     let ran = run(command).await;
     assert!(ran.ended(1).stderr.contains("another Stripe account"));
     assert_eq!(other.sandbox.customer_count(), 0);
+    let options = Options {
+        livemode: true,
+        ..Options::default()
+    };
+    let live = stripe_sandbox::start(options).await.unwrap();
+    let mut command = pair.command(&["apply", &plan]);
+    command.env("STRIPE_API_BASE", &live.url);
+    command.env("STRIPE_SECRET_KEY", "sk_live_1");
+    let ran = run(command).await;
+    assert!(ran.ended(1).stderr.contains("account or mode"));
+    assert_eq!(live.sandbox.customer_count(), 0);
     let ran = pair.run(&["apply", &pair.file("no.json", "{}")]).await;
     assert!(ran.ended(1).stderr.contains("is no plan"));
     assert_eq!(pair.writes(), [] as [String; 0]);

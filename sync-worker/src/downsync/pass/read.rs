@@ -302,5 +302,6 @@ impl Work {
 /// Whether the customer that the page was to start after is not there any more.
 fn has_lost_cursor(failure: &Failure) -> bool {
     failure.code.as_deref() == Some("resource_missing")
+        && !failure.is_of_other_mode()
         && failure.param.as_deref() == Some("starting_after")
 }

@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{ON_ERROR, Scan};
+use crate::downsync::account::Account;
 use crate::downsync::inbox::{self, Recent, Worked, is_of_one_customer};
 use crate::downsync::publish::Drifts;
-use crate::downsync::state::Account;
 
 /// The look that needs no wake-up: a wake-up saves time only.
 const POLL: Duration = Duration::from_secs(1);

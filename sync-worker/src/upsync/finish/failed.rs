@@ -81,7 +81,7 @@ pub(super) async fn record(
             (lane::REST, Some(reason))
         }
         // `send` has asked for the customer already, and Stripe knows nothing of it.
-        Action::Gone | Action::AlreadyGone => {
+        Action::Gone => {
             ended.end_request();
             (lane::REST, Some(Reason::UnknownInStripe.as_str()))
         }
@@ -129,6 +129,7 @@ fn tell_lane(
         let reason = match trouble {
             Trouble::Away => words::is_away(now, failure),
             Trouble::Refused { .. } => words::refuses_everyone(failure),
+            Trouble::Mismatched => words::answers_others(failure),
         };
         engine.lane.failed(push.customer_id, trouble, || reason)
     })

@@ -1,5 +1,6 @@
 //! A row that was deleted, and a customer that was deleted in Stripe while ours was edited.
 
+use entity::decide::Side;
 use platform::test_support::sqlite;
 use stripe_sandbox::fault::Kind;
 use sync_worker::outcome::Operation;
@@ -276,4 +277,63 @@ async fn on_database_delete_detach_marks_the_customer_and_lets_go_of_it() {
     world.settle().await;
     world.assert_in_step(again.id).await;
     assert_eq!(world.in_stripe_count(), 2);
+}
+
+/// Another account's key finds nothing either.
+#[tokio::test]
+async fn delete_of_a_customer_that_stripe_does_not_know_waits_for_a_person() {
+    for on_database_delete in [OnDelete::Delete, OnDelete::Detach] {
+        let policy = Policy {
+            on_database_delete,
+            ..Policy::default()
+        };
+        let setup = Setup {
+            policy,
+            ..Setup::default()
+        };
+        let world = World::on(sqlite().await, setup).await;
+        let row = world.synced(&[("email", "a@x.io")]).await;
+        let stripe_id = world.stripe_id(row.id).await;
+        let row = world.delete(row.id).await;
+        world.faults("*", Kind::OtherAccount);
+        assert_eq!(world.push(row.id).await, Some(Pushed::Parked));
+        let link = world.link(row.id).await;
+        assert_eq!(link.parked_reason.as_deref(), Some("unknown_in_stripe"));
+        assert!(link.synced_rev < row.rev);
+        world.heal();
+        world.retry_parked(row.id).await.unwrap();
+        assert_eq!(world.push(row.id).await, Some(Pushed::Done));
+        let shown = world.shown(&stripe_id);
+        let is_deleted = shown["deleted"] == true;
+        assert_eq!(is_deleted, on_database_delete == OnDelete::Delete);
+    }
+}
+
+#[tokio::test]
+async fn deletion_that_stripe_knows_nothing_of_can_be_left_at_that() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io")]).await;
+    world.delete(row.id).await;
+    world.faults("*", Kind::OtherAccount);
+    assert_eq!(world.push(row.id).await, Some(Pushed::Parked));
+    world.resolve_parked(row.id, Side::Stripe).await.unwrap();
+    assert_eq!(world.push(row.id).await, None);
+    assert_eq!(world.parked(row.id).await, None);
+}
+
+/// The key is one of the other mode, and Stripe says so.
+#[tokio::test]
+async fn delete_with_a_key_of_the_other_mode_stops_the_lane() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io")]).await;
+    world.delete(row.id).await;
+    world.faults("*", Kind::OtherModeKey);
+    assert_eq!(world.push(row.id).await, Some(Pushed::Later));
+    let reason = world.engine.lane.stopped().unwrap();
+    assert!(reason.contains("other mode"), "{reason}");
+    assert_eq!(world.parked(row.id).await, None);
+    world.heal();
+    world.engine.lane.resume();
+    world.retry().await;
+    world.assert_gone(row.id).await;
 }
