@@ -79,6 +79,18 @@ pub enum Kind {
     ShuffledPage,
     /// One item of a list has a member of the wrong type.
     BrokenItem,
+    /// A customer has a member of the wrong type wherever it is shown.
+    UnreadableCustomer { id: String },
+    /// A redaction job has replaced the personal data of a customer.
+    RedactedCustomer { id: String },
+    /// The items of a list, or the one of this id, have so many bytes more.
+    LargeItems {
+        bytes: usize,
+        #[serde(default)]
+        id: Option<String>,
+    },
+    /// The newest event of a list is dated by this second.
+    EventDated { created: i64 },
     /// The items of a list have members and values that nobody has heard of.
     UnknownFields,
     /// The answer comes from another account, with customers of its own.

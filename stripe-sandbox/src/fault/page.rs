@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::kind::{Kind, Shows};
 use crate::api::answer::Answer;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Spoil {
     Empty,
     Lost,
@@ -14,6 +14,10 @@ pub(crate) enum Spoil {
     Broken,
     Unknown,
     Mismatched(Shows),
+    Unreadable(String),
+    Redacted(String),
+    Large(usize, Option<String>),
+    Dated(i64),
 }
 
 impl Spoil {
@@ -26,20 +30,21 @@ impl Spoil {
             Kind::BrokenItem => Self::Broken,
             Kind::UnknownFields => Self::Unknown,
             Kind::MismatchedResponse { shows } => Self::Mismatched(*shows),
+            Kind::UnreadableCustomer { id } => Self::Unreadable(id.clone()),
+            Kind::RedactedCustomer { id } => Self::Redacted(id.clone()),
+            Kind::LargeItems { bytes, id } => Self::Large(*bytes, id.clone()),
+            Kind::EventDated { created } => Self::Dated(*created),
             _ => return None,
         })
     }
 
     /// Spoils the answer when it is a page; `dice` chooses the item.
-    pub(crate) fn apply(self, answer: &mut Answer, dice: u64) {
+    pub(crate) fn apply(&self, answer: &mut Answer, dice: u64) {
         let Ok(mut body) = serde_json::from_slice::<Value>(&answer.body) else {
             return;
         };
-        if let Self::Mismatched(shows) = self {
-            if answer.status == 200 {
-                mismatch(&mut body, shows);
-                answer.body = serde_json::to_vec_pretty(&body).unwrap_or_default().into();
-            }
+        if answer.status == 200 && self.change(&mut body) {
+            answer.body = serde_json::to_vec_pretty(&body).unwrap_or_default().into();
             return;
         }
         let Some(items) = body.get_mut("data").and_then(Value::as_array_mut) else {
@@ -67,9 +72,58 @@ impl Spoil {
                     item["tax_exempt"] = "unheard_of".into();
                 }
             }
-            Self::Lost | Self::Duplicate | Self::Broken | Self::Mismatched(_) => {}
+            _ => {}
         }
         answer.body = serde_json::to_vec_pretty(&body).unwrap_or_default().into();
+    }
+}
+
+impl Spoil {
+    /// Changes what is shown, in a list or by itself; false if this spoils pages only.
+    fn change(&self, body: &mut Value) -> bool {
+        match self {
+            Self::Mismatched(shows) => mismatch(body, *shows),
+            Self::Unreadable(id) => each(body, Some(id.as_str()), |customer| {
+                customer["phone"] = 5.into();
+            }),
+            Self::Redacted(id) => each(body, Some(id.as_str()), redact),
+            Self::Large(bytes, id) => each(body, id.as_deref(), |object| {
+                object["unheard_of"] = "x".repeat(*bytes).into();
+            }),
+            Self::Dated(created) => {
+                if let Some(newest) = body["data"].get_mut(0) {
+                    newest["created"] = (*created).into();
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Changes every object of a list, or the answer's one, and what events show; if an id is given, only those of it.
+fn each(body: &mut Value, id: Option<&str>, change: impl Fn(&mut Value)) {
+    let is_list = body["object"] == "list";
+    let objects: Vec<&mut Value> = match body.get_mut("data").and_then(Value::as_array_mut) {
+        Some(items) if is_list => items.iter_mut().collect(),
+        _ => vec![body],
+    };
+    for object in objects {
+        let object = match object["object"] == "event" && id.is_some() {
+            true => &mut object["data"]["object"],
+            false => object,
+        };
+        if id.is_none_or(|id| object["id"] == id) {
+            change(object);
+        }
+    }
+}
+
+fn redact(customer: &mut Value) {
+    for name in ["email", "name", "phone", "description"] {
+        if customer[name].is_string() {
+            customer[name] = "[redacted]".into();
+        }
     }
 }
 

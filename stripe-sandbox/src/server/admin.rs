@@ -150,7 +150,7 @@ fn list_faults(Data(state): Shared<'_>) -> Json<Value> {
 /// Unknown members are refused: a misspelt limit would otherwise strike without end, or never.
 #[handler]
 fn add_fault(Data(state): Shared<'_>, Json(body): Json<Value>) -> Answer {
-    const MEMBERS: [&str; 10] = [
+    const MEMBERS: [&str; 14] = [
         "on",
         "kind",
         "times",
@@ -161,6 +161,10 @@ fn add_fault(Data(state): Shared<'_>, Json(body): Json<Value>) -> Answer {
         "limit",
         "copies",
         "should_retry",
+        "shows",
+        "id",
+        "bytes",
+        "created",
     ];
     let unknown = body.as_object().and_then(|it| {
         it.keys()

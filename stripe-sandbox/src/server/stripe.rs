@@ -146,6 +146,12 @@ fn record(call: &Call, route: Option<&Route>, received: SystemTime) -> traffic::
     }
 }
 
+/// The sandbox's own time: a client may go by it.
+fn httpdate(state: &State) -> String {
+    let now = state.options.clock.now();
+    now.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 fn respond(state: &State, call: &Call, answer: Answer) -> Response {
     let version = call
         .version
@@ -157,6 +163,7 @@ fn respond(state: &State, call: &Call, answer: Answer) -> Response {
         .content_type("application/json")
         .header("request-id", call.request.with_prefix("req_"))
         .header("stripe-version", version)
+        .header("date", httpdate(state))
         .header("cache-control", "no-cache, no-store");
     if let Some(key) = call
         .idempotency_key
