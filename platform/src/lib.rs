@@ -13,6 +13,7 @@ pub mod health;
 pub mod http;
 pub mod lease;
 pub mod moment;
+pub mod panic;
 pub mod process;
 pub mod redact;
 pub mod settings;
