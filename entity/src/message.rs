@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::customer;
-use crate::fields::Fields;
+use crate::fields::{Field, Fields};
 use crate::stamp::Stamps;
+use crate::stripe_object::REDACTED;
 
 /// The topic exchange.
 pub const EXCHANGE: &str = "customer-sync";
@@ -112,4 +113,29 @@ pub struct StripeCopy {
     pub detached: bool,
     /// Unix seconds.
     pub created: i64,
+    /// Stripe has it, and nothing but its id can be read: it is neither absent nor deleted, and has no fields here.
+    #[serde(default)]
+    pub unreadable: bool,
+}
+
+impl StripeCopy {
+    /// A customer of which all that is known is its id.
+    pub fn unreadable(stripe_id: impl Into<String>) -> Self {
+        Self {
+            stripe_id: stripe_id.into(),
+            deleted: false,
+            fields: Fields::default(),
+            customer_id: None,
+            stamps: Stamps::default(),
+            detached: false,
+            created: 0,
+            unreadable: true,
+        }
+    }
+
+    /// Whether a redaction job has removed personal data of it.
+    pub fn is_redacted(&self) -> bool {
+        let mut values = Field::ALL.into_iter().map(|field| self.fields.get(field));
+        values.any(|value| value == Some(REDACTED))
+    }
 }

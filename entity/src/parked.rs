@@ -13,6 +13,10 @@ pub enum Reason {
     EmailInvalidInStripe,
     /// Stripe's customer has the e-mail of another row.
     EmailTaken,
+    /// Stripe's customer cannot be read.
+    UnreadableInStripe,
+    /// A redaction job has removed personal data of Stripe's customer.
+    Redacted,
     /// A customer of Stripe's has the same e-mail, and such links are to be reviewed.
     LinkReview,
     /// The account has no customer by the id that the row is linked to.
@@ -26,12 +30,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::DeletedInStripe,
         Self::DeletionRefused,
         Self::EmailRemovedInStripe,
         Self::EmailInvalidInStripe,
         Self::EmailTaken,
+        Self::UnreadableInStripe,
+        Self::Redacted,
         Self::LinkReview,
         Self::UnknownInStripe,
         Self::Unfinished,
@@ -47,6 +53,8 @@ impl Reason {
             Self::EmailRemovedInStripe => "email_removed_in_stripe",
             Self::EmailInvalidInStripe => "email_invalid_in_stripe",
             Self::EmailTaken => "email_taken",
+            Self::UnreadableInStripe => "unreadable_in_stripe",
+            Self::Redacted => "redacted",
             Self::LinkReview => "link_review",
             Self::UnknownInStripe => "unknown_in_stripe",
             Self::Unfinished => "unfinished",
@@ -69,7 +77,9 @@ impl Reason {
             Self::DeletionRefused
             | Self::EmailRemovedInStripe
             | Self::EmailInvalidInStripe
-            | Self::EmailTaken => true,
+            | Self::EmailTaken
+            | Self::UnreadableInStripe
+            | Self::Redacted => true,
             Self::DeletedInStripe
             | Self::LinkReview
             | Self::UnknownInStripe
@@ -99,6 +109,14 @@ impl Reason {
             Self::EmailTaken => {
                 "Change the e-mail of one of the two customers, on either side, or resolve it with side database \
                  to keep the one it has here."
+            }
+            Self::UnreadableInStripe => {
+                "Look at the customer in Stripe's dashboard and correct what is odd about it; it is read again with the \
+                 next full pass."
+            }
+            Self::Redacted => {
+                "Delete the customer here too if its data is to be forgotten, or resolve it with side database to send \
+                 the values it has here to Stripe again."
             }
             Self::LinkReview => {
                 "Link the unmatched Stripe customer to this one if the two are the same, or resolve it with side \

@@ -21,6 +21,9 @@ mod replaced;
 
 pub type Object = Map<String, Value>;
 
+/// What Stripe shows in the place of personal data that a redaction job has removed.
+pub const REDACTED: &str = "[redacted]";
+
 /// Metadata: the row that a customer was made for or linked to.
 pub const CUSTOMER_ID: &str = "customer_sync_id";
 /// Metadata: `true` once we let go of it.
@@ -76,8 +79,22 @@ pub struct Outline {
     pub stripe_id: String,
     /// Unix seconds.
     pub created: i64,
-    /// None of a deleted one.
+    /// None of a deleted one, and of one that cannot be read.
     pub fingerprint: Option<i64>,
+    /// False if all that is known of it is its id.
+    pub is_readable: bool,
+}
+
+impl Outline {
+    /// One of which all that is known is its id.
+    pub fn unreadable(stripe_id: impl Into<String>) -> Self {
+        Self {
+            stripe_id: stripe_id.into(),
+            created: 0,
+            fingerprint: None,
+            is_readable: false,
+        }
+    }
 }
 
 impl Customer<'_> {
@@ -116,6 +133,7 @@ impl Customer<'_> {
             stamps: Stamps::default(),
             detached: false,
             created: self.created()?,
+            unreadable: false,
         };
         if !deleted {
             for (field, value) in Field::ALL.into_iter().zip(values) {
@@ -142,7 +160,13 @@ impl Customer<'_> {
             fingerprint: (!deleted).then(|| fingerprint::of_shown(stripe_id, &values, detached)),
             created: self.created()?,
             stripe_id: stripe_id.to_owned(),
+            is_readable: true,
         })
+    }
+
+    /// Its id, if that can be one.
+    pub fn known_id(&self) -> Option<&str> {
+        self.id().ok()
     }
 
     fn id(&self) -> Result<&str, Unreadable> {

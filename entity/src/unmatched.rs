@@ -91,6 +91,10 @@ pub enum Reason {
     InvalidEmail,
     /// A row with this e-mail is linked to another Stripe customer.
     EmailTaken,
+    /// It cannot be read.
+    Unreadable,
+    /// A redaction job has removed personal data of it.
+    Redacted,
     /// It names a row that is linked to another Stripe customer.
     Duplicate,
     /// It matches a row by e-mail only, and such links are to be reviewed.
@@ -106,6 +110,8 @@ impl Reason {
             Self::NoEmail => "no_email",
             Self::InvalidEmail => "invalid_email",
             Self::EmailTaken => "email_taken",
+            Self::Unreadable => "unreadable",
+            Self::Redacted => "redacted",
             Self::Duplicate => "duplicate",
             Self::Review => "review",
             Self::CustomerDeleted => "customer_deleted",
@@ -134,6 +140,13 @@ impl Reason {
             Self::EmailTaken => {
                 "Another Stripe customer with this e-mail is linked; change or delete one of the two in Stripe, or \
                  dismiss this."
+            }
+            Self::Unreadable => {
+                "Look at it in Stripe's dashboard and correct what is odd about it; it is read again with the next full \
+                 pass."
+            }
+            Self::Redacted => {
+                "Nothing has to be done; give it values in Stripe and it becomes a customer here, or dismiss this."
             }
             Self::Duplicate => {
                 "It names a customer that is linked to another Stripe customer; delete one of the two in Stripe, or \

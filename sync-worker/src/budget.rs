@@ -9,6 +9,7 @@ use metrics::gauge;
 use platform::backoff::jitter;
 use platform::database::within_bounds;
 use platform::health::Component;
+use platform::panic::caught;
 use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,7 @@ const EVERY: Duration = Duration::from_secs(60);
 pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> anyhow::Result<()> {
     let mut said = Said::default();
     while !stop.is_cancelled() {
-        match run_once(&engine, &mut said).await {
+        match caught(run_once(&engine, &mut said)).await {
             Ok(_) => health.ok(),
             Err(error) => health.problem(format!("counting the reads of Stripe: {error}")),
         }

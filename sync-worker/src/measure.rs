@@ -10,6 +10,7 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge}
 use platform::backoff::jitter;
 use platform::database::within_bounds;
 use platform::health::Component;
+use platform::panic::caught;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, Condition, DbErr, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QuerySelect,
@@ -54,6 +55,11 @@ const COUNTERS: &[(&str, &str)] = &[
         "stripe_requests_total",
         "Requests to Stripe by operation and status",
     ),
+    (
+        "stripe_unreadable_customers_total",
+        "Customers in Stripe's lists that could not be read",
+    ),
+    ("panics_total", "Panics that were caught"),
     (
         "stripe_mismatched_responses_total",
         "Responses of Stripe that do not match their request, by operation",
@@ -154,10 +160,10 @@ pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> 
     // Whoever starts has better things to do first.
     let mut count_at = Instant::now() + REST;
     while !stop.is_cancelled() {
-        let mut measured = within_bounds(measure.run_once(&engine)).await;
+        let mut measured = caught(within_bounds(measure.run_once(&engine))).await;
         let started = Instant::now();
         if started >= count_at && measured.is_ok() {
-            measured = within_bounds(count_unsynced(&engine)).await;
+            measured = caught(within_bounds(count_unsynced(&engine))).await;
             count_at = Instant::now() + SHARE * started.elapsed();
         }
         match measured {

@@ -11,6 +11,7 @@ use entity::message::StripeCopy;
 use entity::parked::Reason;
 use entity::stamp::Stamps;
 use entity::stripe_link::{self, Parked};
+use entity::stripe_object::REDACTED;
 
 use crate::frozen::Frozen;
 use crate::policy::OnDelete;
@@ -36,7 +37,10 @@ pub enum Verdict {
 
 /// The record of what a copy showed, at a rev.
 pub(crate) fn parked_at(reason: Reason, rev: i64, copy: &StripeCopy) -> Parked {
-    let is_email = reason.is_by_copy() && reason != Reason::DeletionRefused;
+    let is_email = matches!(
+        reason,
+        Reason::EmailRemovedInStripe | Reason::EmailInvalidInStripe | Reason::EmailTaken
+    );
     Parked {
         reason: reason.as_str().to_owned(),
         detail: what_happened(reason).to_owned(),
@@ -59,6 +63,12 @@ fn what_happened(reason: Reason) -> &'static str {
             "the e-mail in Stripe is not one that a customer here can have"
         }
         Reason::EmailTaken => "another customer here has the e-mail that this one has in Stripe",
+        Reason::UnreadableInStripe => {
+            "the customer cannot be read in Stripe; nothing of it was taken"
+        }
+        Reason::Redacted => {
+            "a redaction job has removed personal data of the customer in Stripe; nothing of that was taken"
+        }
         Reason::LinkReview
         | Reason::UnknownInStripe
         | Reason::Unfinished
@@ -108,6 +118,14 @@ pub fn judge(known: Known<'_>, copy: &StripeCopy, owners: &Owners, on_delete: On
     // The tombstone wins over any copy: the deletion is on its way, or the link is cut.
     if known.is_deleted || known.link.detached_at.is_some() {
         return Verdict::Nothing;
+    }
+    if copy.unreadable {
+        // One that waits for a person already goes on waiting for that.
+        let is_waiting = known.link.is_parked_at(known.rev) && !is_parked_by_copy(known.link);
+        return match is_waiting || is_parked_for(known, Reason::UnreadableInStripe) {
+            true => Verdict::Nothing,
+            false => Verdict::Park(Reason::UnreadableInStripe),
+        };
     }
     let own = own_writes(known, copy);
     let (merged, park) = merge_usable(known, &own.base, &copy.fields, owners);
@@ -222,9 +240,30 @@ fn own_writes(known: Known<'_>, copy: &StripeCopy) -> OwnWrites {
     own
 }
 
+/// Merges what can be taken: a value that a redaction job has removed is no edit, and the other fields are taken.
+fn merge_usable(
+    known: Known<'_>,
+    base: &Fields,
+    theirs: &Fields,
+    owners: &Owners,
+) -> (Merged, Option<Reason>) {
+    let is_removed =
+        |field: &Field| theirs.get(*field) == Some(REDACTED) && base.get(*field) != Some(REDACTED);
+    let removed: Vec<Field> = Field::ALL.into_iter().filter(is_removed).collect();
+    if removed.is_empty() {
+        return merge_email(known, base, theirs, owners);
+    }
+    let mut usable = theirs.clone();
+    for field in removed {
+        usable.set(field, base.get(field).map(str::to_owned));
+    }
+    let (merged, _) = merge_email(known, base, &usable, owners);
+    (merged, Some(Reason::Redacted))
+}
+
 /// Merges. An e-mail of Stripe's that the row cannot take stays where it is; the other fields are taken. Where ours has
 /// changed as well, it is a conflict that ours wins, whoever the owner is.
-fn merge_usable(
+fn merge_email(
     known: Known<'_>,
     base: &Fields,
     theirs: &Fields,

@@ -83,7 +83,9 @@ pub fn action(operation: Operation, failure: &Failure) -> Action {
         },
         FailureKind::NotSent | FailureKind::Unknown | FailureKind::TimedOut => Action::Retry,
         // The key repeats the answer, which may have been garbled on its way only.
-        FailureKind::Unparsed => spent_or_retry(operation, failure, "unreadable_answer"),
+        FailureKind::Unparsed | FailureKind::TooLarge => {
+            spent_or_retry(operation, failure, "unreadable_answer")
+        }
         FailureKind::Mismatched => spent_or_retry(operation, failure, "mismatched_response"),
         FailureKind::Answered => answered(operation, failure),
     }

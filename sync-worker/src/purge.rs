@@ -7,6 +7,7 @@ use entity::{in_hand, stripe_event, timeline};
 use platform::backoff::jitter;
 use platform::database::within_bounds;
 use platform::health::Component;
+use platform::panic::caught;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +38,7 @@ pub struct Purged {
 /// Purges every minute until it is told to stop.
 pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
-        match run_once(&engine).await {
+        match caught(run_once(&engine)).await {
             Ok(purged) => {
                 health.ok();
                 if purged != Purged::default() {

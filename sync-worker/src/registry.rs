@@ -11,6 +11,7 @@ use entity::worker;
 use platform::backoff::jitter;
 use platform::database::within_bounds;
 use platform::health::Component;
+use platform::panic::caught;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DbBackend, DbErr, EntityTrait, QueryFilter};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +35,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
-        match within_bounds(beat(&engine, id)).await {
+        match caught(within_bounds(beat(&engine, id))).await {
             Ok(_) => health.ok(),
             Err(error) => health.problem(format!("counting the workers that live: {error}")),
         }

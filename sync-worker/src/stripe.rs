@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use entity::message::StripeCopy;
 use entity::stripe_event::Event;
-use entity::stripe_object::is_id;
+use entity::stripe_object::{Outline, is_id};
 use entity::stripe_read::Kind;
 use platform::config::Secret;
 use reqwest::Url;
@@ -35,6 +35,7 @@ mod body;
 mod echo;
 mod endpoint;
 mod failure;
+mod first_id;
 mod limiter;
 mod mode;
 mod page;
@@ -87,6 +88,8 @@ pub struct Reply<T> {
     pub value: T,
     /// Names the request in Stripe's own logs.
     pub request_id: Option<String>,
+    /// When it was answered by Stripe's clock, in Unix seconds.
+    pub served_at: Option<i64>,
     /// An earlier request with the same key did this, and Stripe repeated its answer: the value is
     /// as it was then.
     pub replayed: bool,
@@ -187,7 +190,8 @@ impl Stripe {
             .await
     }
 
-    /// Reads a customer. Of a deleted one the copy says so; an unknown one is a failure (404).
+    /// Reads a customer. Of a deleted one the copy says so, and of one that cannot be read; an unknown one is a failure
+    /// (404).
     pub async fn retrieve(
         &self,
         lane: Lane,
@@ -199,22 +203,31 @@ impl Stripe {
             request: RetrieveCustomer::new(path_segment(stripe_id)?).build(),
             key: None,
         };
-        let read = |body: &Bytes| answer::customer_with_id(body, stripe_id, &self.mode);
+        let read = |body: &Bytes| answer::retrieved(body, stripe_id, &self.mode);
         self.ask(call, read).await
     }
 
-    /// Reads a page of customers: all of it, or none.
+    /// Reads a page of customers. One that is too large is asked for in smaller pages, and a customer that is too large
+    /// by itself, or cannot be read, is in its page by its id only.
     pub async fn list(
         &self,
         lane: Lane,
         page: &ListPage,
     ) -> Result<Reply<Page<StripeCopy>>, Failure> {
-        let email = page.email.as_deref();
-        let read = |body: &Bytes| answer::customers(body, email, &self.mode);
-        self.ask(listing(lane, page), read).await
+        let email = page.email.clone();
+        let read = |body: &Bytes| answer::customers(body, email.as_deref(), &self.mode);
+        let skip = |id: String| Page::skipping(vec![StripeCopy::unreadable(&id)], id);
+        let mut page = page.clone();
+        loop {
+            match self.ask(listing(lane, &page), read).await {
+                Err(failure) if is_halved(&mut page.limit, &failure) => {}
+                Err(failure) => return skipped(failure, skip),
+                reply => return reply,
+            }
+        }
     }
 
-    /// Reads a page of customers in outline: all of it, or none.
+    /// Reads a page of customers in outline, as [`Self::list`] does.
     pub async fn outline(&self, lane: Lane, page: &ListPage) -> Result<Reply<Outlined>, Failure> {
         let read = |body: &Bytes| {
             Ok(Outlined {
@@ -222,23 +235,46 @@ impl Stripe {
                 source: Source(body.clone()),
             })
         };
-        self.ask(listing(lane, page), read).await
+        let skip = |id: String| Outlined {
+            page: Page::skipping(vec![Outline::unreadable(&id)], id),
+            source: Source::none(),
+        };
+        let mut page = page.clone();
+        loop {
+            match self.ask(listing(lane, &page), read).await {
+                Err(failure) if is_halved(&mut page.limit, &failure) => {}
+                Err(failure) => return skipped(failure, skip),
+                reply => return reply,
+            }
+        }
     }
 
-    /// Reads a page of events: all of it, or none.
+    /// Reads a page of events. One that is too large is asked for in smaller pages, and an event that is too large by
+    /// itself is left out.
     pub async fn events(
         &self,
         lane: Lane,
         page: &EventPage,
     ) -> Result<Reply<Page<Event>>, Failure> {
-        let call = Call {
-            operation: "events",
-            lane,
-            request: page.request().build(),
-            key: None,
+        let read = |body: &Bytes| answer::events(body, &self.mode);
+        let skip = |id: String| {
+            tracing::warn!(event.id = %id, "an event is too large to be read and is left out");
+            Page::skipping(Vec::new(), id)
         };
-        self.ask(call, |body| answer::events(body, &self.mode))
-            .await
+        let mut page = page.clone();
+        loop {
+            let call = Call {
+                operation: "events",
+                lane,
+                request: page.request().build(),
+                key: None,
+            };
+            match self.ask(call, read).await {
+                Err(failure) if is_halved(&mut page.limit, &failure) => {}
+                Err(failure) => return skipped(failure, skip),
+                reply => return reply,
+            }
+        }
     }
 
     /// Reads whose account this is. A restricted key may lack the permission for it (403) and be
@@ -303,6 +339,7 @@ impl Stripe {
             Ok(value) => Ok(Reply {
                 value,
                 request_id: answer.request_id,
+                served_at: answer.served_at,
                 replayed: answer.replayed,
             }),
             Err(invalid) => {
@@ -315,6 +352,30 @@ impl Stripe {
             }
         }
     }
+}
+
+/// Whether a page was too large and its half is to be asked for instead.
+fn is_halved(limit: &mut u32, failure: &Failure) -> bool {
+    let is_halved = failure.kind == FailureKind::TooLarge && *limit > 1;
+    if is_halved {
+        *limit /= 2;
+        tracing::debug!(limit, "a page is too large and is asked for in part");
+    }
+    is_halved
+}
+
+/// Skips a single object that is too large, if its id could be read.
+fn skipped<T>(failure: Failure, page: impl FnOnce(String) -> T) -> Result<Reply<T>, Failure> {
+    let too_large = failure.kind == FailureKind::TooLarge;
+    let Some(id) = failure.first_id.clone().filter(|_| too_large) else {
+        return Err(failure);
+    };
+    Ok(Reply {
+        value: page(id),
+        request_id: failure.request_id.clone(),
+        served_at: None,
+        replayed: false,
+    })
 }
 
 fn listing(lane: Lane, page: &ListPage) -> Call<'static> {

@@ -41,6 +41,10 @@ enum Reason {
     InvalidEmail,
     /// The customer with this e-mail is linked to another Stripe customer.
     EmailTaken,
+    /// It cannot be read.
+    Unreadable,
+    /// A redaction job has removed personal data of it.
+    Redacted,
     /// It names a customer that is linked to another Stripe customer.
     Duplicate,
     /// It matches a customer by e-mail only, and such links are to be reviewed.

@@ -12,6 +12,7 @@ use super::{Locked, Refused, Side};
 use crate::email::Email;
 use crate::fields::{Field, Fields};
 use crate::parked::Reason;
+use crate::stripe_object::REDACTED;
 use crate::{conflict, customer, stripe_link, unmatched, write};
 
 impl Locked {
@@ -121,6 +122,16 @@ async fn make_room(
             base.email.clone_from(&locked.link.parked_stripe_value);
             link.base = Set(Some(base));
         }
+        // What Stripe has is not known: all of ours is sent.
+        Reason::UnreadableInStripe => link.base = Set(Some(Fields::default())),
+        // Both sides now agree on what was removed, so ours is an edit.
+        Reason::Redacted => {
+            let mut base = Fields::default();
+            for field in Field::ALL {
+                base.set(field, Some(REDACTED.to_owned()));
+            }
+            link.base = Set(Some(base));
+        }
         // Whoever has the same e-mail there is somebody else.
         Reason::LinkReview => {
             unmatched::Entity::update_many()
@@ -183,6 +194,9 @@ async fn take_stripes(
         }
         Reason::EmailRemovedInStripe | Reason::EmailInvalidInStripe => Err(Refused::NotPossible(
             "a customer here cannot have what Stripe has; correct the e-mail in Stripe, or resolve it with side database",
+        )),
+        Reason::UnreadableInStripe | Reason::Redacted => Err(Refused::NotPossible(
+            "Stripe shows no value that could be taken; resolve it with side database, or delete the customer here",
         )),
         Reason::LinkReview => Err(Refused::NotPossible(
             "link the unmatched Stripe customer to this one instead; then its values are merged",

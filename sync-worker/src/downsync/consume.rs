@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use platform::broker::{Broker, Consumer, Delivery};
 use platform::health::Component;
+use platform::panic::caught;
 use sea_orm::DbBackend;
 use tokio_util::sync::CancellationToken;
 
@@ -61,9 +62,11 @@ async fn consume(
                 while let Some(handled) = hands.next().await {
                     ended = ended.and(handled);
                 }
-                ended = ended.and(handle(engine, delivery, watch, (health, stop)).await);
+                let handled = caught(handle(engine, delivery, watch, (health, stop))).await;
+                ended = ended.and(handled);
             }
-            Ok(delivery) => hands.push(handle(engine, delivery, watch, (health, stop))),
+            // One that panics goes back to the broker, and comes again with its attempts counted.
+            Ok(delivery) => hands.push(caught(handle(engine, delivery, watch, (health, stop)))),
             Err(error) => ended = Err(error.into()),
         }
     }

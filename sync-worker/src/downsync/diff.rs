@@ -36,7 +36,12 @@ pub fn is_drift(copy: &StripeCopy, link: Option<Agreed<'_>>) -> bool {
         // Unknown here: it becomes a row, or an entry of what cannot become one, or ends being one.
         None => !copy.detached,
         Some(link) if link.is_detached => false,
-        Some(link) => copy.deleted || link.base != Some(&copy.fields) || link.is_parked_by_copy,
+        Some(link) => {
+            copy.deleted
+                || copy.unreadable
+                || link.base != Some(&copy.fields)
+                || link.is_parked_by_copy
+        }
     }
 }
 
@@ -80,6 +85,7 @@ mod tests {
                 stamps: Stamps::default(),
                 detached,
                 created: 7,
+                unreadable: false,
             }
         }
     }

@@ -23,6 +23,9 @@ const OVERLAP_SECONDS: i64 = 30;
 /// Stripe keeps events for 30 days. A cursor that is older has missed some.
 const CURSOR_LIFE_SECONDS: i64 = 29 * 24 * 3600;
 
+/// A cursor that is further ahead of Stripe's clock than this was moved by no honest event.
+const AHEAD_SECONDS: i64 = 300;
+
 /// More new events than a full pass would read pages; then a full pass is cheaper and surer.
 const TOO_MANY: usize = 5_000;
 
@@ -76,7 +79,7 @@ pub async fn poll_with_evidence(engine: &Engine) -> anyhow::Result<Poll> {
         );
         return Ok(Poll::silent(Polled::NeedsPass));
     }
-    let Some(listed) = read_since(engine, cursor).await? else {
+    let Some(listed) = read_since(engine, cursor, now).await? else {
         tracing::info!("too many events since the last look; a full pass makes up for them");
         start_at_newest(engine, now).await?;
         return Ok(Poll::silent(Polled::NeedsPass));
@@ -85,7 +88,15 @@ pub async fn poll_with_evidence(engine: &Engine) -> anyhow::Result<Poll> {
         fresh,
         newest,
         by_webhook,
+        served_at,
     } = listed;
+    if served_at.is_some_and(|present| cursor > present + AHEAD_SECONDS) {
+        tracing::warn!(
+            "the events cursor is ahead of Stripe's clock; a full pass makes up for what it has passed over"
+        );
+        start_at_newest(engine, now).await?;
+        return Ok(Poll::silent(Polled::NeedsPass));
+    }
     let poll = Poll {
         polled: Polled::New(fresh.len()),
         evidence: evidence(&fresh, by_webhook, newest.max(now.timestamp())),
@@ -126,7 +137,13 @@ async fn start_at_newest(engine: &Engine, now: DateTime<Utc>) -> anyhow::Result<
         .await
         .context("reading Stripe's newest event")?;
     engine.steps.reach("events: newest read").await;
-    let newest = reply.value.items.first().map_or(0, |event| event.created);
+    let present = reply.served_at.unwrap_or(now.timestamp());
+    let newest = match reply.value.items.first() {
+        // Whatever its time says, what comes from now on is newer.
+        Some(event) => event.created.clamp(0, present.max(0)),
+        None if reply.value.cursor.is_some() => present.max(0),
+        None => 0,
+    };
     state::store(&engine.db, now, |state| {
         state.events_cursor = Set(Some(newest));
         state.pass_progress = Set(None);
@@ -144,12 +161,19 @@ struct Listed {
     newest: i64,
     /// How many webhooks have brought since the last look.
     by_webhook: usize,
+    /// When Stripe has answered, by its own clock.
+    served_at: Option<i64>,
 }
 
 /// The events since a little before the cursor; `None` if too many of them are new.
-async fn read_since(engine: &Engine, cursor: i64) -> anyhow::Result<Option<Listed>> {
+async fn read_since(
+    engine: &Engine,
+    cursor: i64,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<Listed>> {
     let mut listed = Listed::default();
     let mut seen: HashSet<String> = HashSet::new();
+    let mut passed: HashSet<String> = HashSet::new();
     let mut page = EventPage {
         limit: 100,
         created_gte: Some((cursor - OVERLAP_SECONDS).max(0)),
@@ -160,21 +184,25 @@ async fn read_since(engine: &Engine, cursor: i64) -> anyhow::Result<Option<Liste
             .stripe
             .events(Lane::Downsync, &page)
             .await
-            .context("reading Stripe's events")?
-            .value;
+            .context("reading Stripe's events")?;
+        listed.served_at = listed.served_at.or(reply.served_at);
+        let present = listed.served_at.unwrap_or(now.timestamp());
+        let reply = reply.value;
         let ids: Vec<String> = reply.items.iter().map(|event| event.id.clone()).collect();
         let known = within_bounds(known(engine, &ids)).await?;
-        let mut progressed = false;
         for event in reply.items {
             if !seen.insert(event.id.clone()) {
                 continue;
             }
-            progressed = true;
-            listed.newest = listed.newest.max(event.created);
+            // A time in the future would move the cursor over events that are still to come.
+            let is_past = event.created <= present;
+            if is_past {
+                listed.newest = listed.newest.max(event.created);
+            }
             match known.get(&event.id) {
                 None => listed.fresh.push(event),
                 // One of the overlap was counted by the look before.
-                Some(source) if event.created > cursor => {
+                Some(source) if event.created > cursor && is_past => {
                     listed.by_webhook += usize::from(source == Source::Webhook.as_str());
                 }
                 Some(_) => {}
@@ -186,10 +214,11 @@ async fn read_since(engine: &Engine, cursor: i64) -> anyhow::Result<Option<Liste
         if listed.fresh.len() > TOO_MANY {
             return Ok(None);
         }
-        let Some(last) = ids.last().filter(|_| progressed) else {
+        // An event that is left out moves the list on as well.
+        let Some(last) = reply.cursor.filter(|last| passed.insert(last.clone())) else {
             bail!("Stripe's list of events repeats itself or is empty and says that there is more");
         };
-        page.starting_after = Some(last.clone());
+        page.starting_after = Some(last);
     }
 }
 

@@ -10,6 +10,7 @@ use entity::message::Drift;
 use entity::stripe_event;
 use futures_util::{StreamExt, stream};
 use platform::database::within_bounds;
+use platform::panic::{Panicked, caught};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::time::Instant;
@@ -205,7 +206,7 @@ struct Read {
 }
 
 async fn read(engine: &Engine, open: Open) -> Read {
-    let reply = read_again(engine, &open.stripe_id).await;
+    let reply = caught(read_again(engine, &open.stripe_id)).await;
     Read { open, reply }
 }
 
@@ -219,14 +220,16 @@ async fn done(engine: &Engine, ids: Vec<String>, now: DateTime<Utc>) -> Result<(
 }
 
 /// Whether reading another customer may work nevertheless.
-pub(super) fn is_of_one_customer(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Failure>().is_some_and(|failure| {
-        let is_refused = matches!(action(Operation::Read, failure), Action::Park { .. });
-        matches!(
-            failure.kind,
-            FailureKind::Unparsed | FailureKind::Mismatched
-        ) || is_refused
-    })
+pub(crate) fn is_of_one_customer(error: &anyhow::Error) -> bool {
+    let is_panic = error.downcast_ref::<Panicked>().is_some();
+    is_panic
+        || error.downcast_ref::<Failure>().is_some_and(|failure| {
+            let is_refused = matches!(action(Operation::Read, failure), Action::Park { .. });
+            matches!(
+                failure.kind,
+                FailureKind::Unparsed | FailureKind::TooLarge | FailureKind::Mismatched
+            ) || is_refused
+        })
 }
 
 /// The customer as it is now; `None` if this account has no such customer.

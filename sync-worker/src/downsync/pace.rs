@@ -32,7 +32,7 @@ pub enum Evidence {
 /// This is the one place where a time of Stripe's is compared with ours. It decides how soon Stripe is looked at again
 /// and nothing else: a clock of ours that is ahead costs reads, one that is behind is made good by the newest event.
 pub(super) fn evidence(fresh: &[Event], by_webhook: usize, now: i64) -> Evidence {
-    let is_overdue = |event: &Event| now - event.created > GRACE_SECONDS;
+    let is_overdue = |event: &Event| now.saturating_sub(event.created) > GRACE_SECONDS;
     if fresh.iter().any(is_overdue) {
         return Evidence::Fail;
     }

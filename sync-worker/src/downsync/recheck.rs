@@ -7,6 +7,7 @@ use entity::time::has_come;
 use platform::backoff::jitter;
 use platform::database::within_bounds;
 use platform::health::Component;
+use platform::panic::caught;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
@@ -30,7 +31,7 @@ pub(super) const AFTER_ERROR: chrono::Duration = chrono::Duration::seconds(5);
 /// Looks every second until it is told to stop.
 pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
-        match run_once(&engine).await {
+        match caught(run_once(&engine)).await {
             Ok(_) => health.ok(),
             Err(error) => health.problem(format!("reading customers again: {error:#}")),
         }
@@ -82,7 +83,7 @@ async fn linked(engine: &Engine, due: &[Model]) -> anyhow::Result<()> {
             within_bounds(served(engine, link, None)).await?;
             continue;
         }
-        let looked = recheck(engine, link).await;
+        let looked = caught(recheck(engine, link)).await;
         watch.end(&item).await;
         engine.steps.reach("recheck: done").await;
         let rest = looked.is_err().then_some(AFTER_ERROR);

@@ -11,6 +11,7 @@ use platform::broker::Broker;
 use platform::database::within_bounds;
 use platform::health::Component;
 use platform::lease::Lease;
+use platform::panic::caught;
 use platform::wake::Wake;
 use sea_orm::ActiveValue::Set;
 use tokio::time::{Instant, timeout_at};
@@ -206,7 +207,7 @@ impl Scanner {
     async fn look(&mut self, health: &Component, stop: &CancellationToken) -> Duration {
         let engine = self.engine.clone();
         let looked = tokio::select! {
-            looked = self.look_once(stop) => looked,
+            looked = caught(self.look_once(stop)) => looked,
             never = show(&engine.gauge, health) => match never {},
         };
         match looked {

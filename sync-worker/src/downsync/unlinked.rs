@@ -58,6 +58,9 @@ pub(super) async fn find_a_row(
         unmatched::forget(tx, &copy.stripe_id).await?;
         return Ok(Found::Ignored);
     }
+    if copy.unreadable {
+        return no_row(tx, copy, (Reason::Unreadable, None), now).await;
+    }
     if let Some(id) = chosen_row(tx, &copy.stripe_id).await? {
         let link = stripe_link::lock_or_create(tx, id, now).await?;
         return adopt(engine, tx, (&link, Match::Chosen), drift, now).await;
@@ -67,6 +70,9 @@ pub(super) async fn find_a_row(
     {
         let link = stripe_link::lock_or_create(tx, id, now).await?;
         return adopt(engine, tx, (&link, Match::Metadata), drift, now).await;
+    }
+    if copy.is_redacted() {
+        return no_row(tx, copy, (Reason::Redacted, None), now).await;
     }
     let Some(text) = &copy.fields.email else {
         return no_row(tx, copy, (Reason::NoEmail, None), now).await;

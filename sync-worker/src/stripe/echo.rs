@@ -84,6 +84,7 @@ mod tests {
             stamps: stamps(3),
             detached: false,
             created: 7,
+            unreadable: false,
         }
     }
 

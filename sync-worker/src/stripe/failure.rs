@@ -23,6 +23,8 @@ pub enum FailureKind {
     TimedOut,
     /// It was carried out (2xx), but the answer makes no sense.
     Unparsed,
+    /// It was carried out (2xx), and the answer is larger than any that is read.
+    TooLarge,
     /// An answer came that belongs to another request: the outcome of this one is unknown.
     Mismatched,
     /// A status other than 2xx, with or without an error in Stripe's form.
@@ -53,6 +55,8 @@ pub struct Details {
     pub rate_limited_reason: Option<String>,
     /// `Retry-After`, where it gives seconds; at most five minutes.
     pub retry_after: Option<Duration>,
+    /// Of a list that is [`FailureKind::TooLarge`]: the id of its first object, if that could be read.
+    pub first_id: Option<String>,
     /// `Idempotent-Replayed`: the answer was saved under our key, and the key will give no other.
     pub replayed: bool,
 }
@@ -76,6 +80,7 @@ impl Failure {
             should_retry: None,
             rate_limited_reason: None,
             retry_after: None,
+            first_id: None,
             replayed: false,
         }))
     }
@@ -168,6 +173,7 @@ impl fmt::Display for Failure {
             FailureKind::Unknown => write!(f, "waiting for stripe's answer: {}", self.message)?,
             FailureKind::TimedOut => write!(f, "pushing to stripe: {}", self.message)?,
             FailureKind::Unparsed => write!(f, "reading stripe's answer: {}", self.message)?,
+            FailureKind::TooLarge => write!(f, "reading stripe's answer: {}", self.message)?,
             FailureKind::Mismatched => write!(
                 f,
                 "stripe's response does not match the request: {}",

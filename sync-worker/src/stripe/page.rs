@@ -41,7 +41,7 @@ pub struct EventPage {
     pub starting_after: Option<String>,
 }
 
-/// What came. Every item of Stripe's page could be read, or there is no page.
+/// What came. A customer that cannot be read is in it by its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
     pub items: Vec<T>,
@@ -49,6 +49,17 @@ pub struct Page<T> {
     /// The id of the last object, for the `starting_after` of the next page; `None` of an empty one.
     /// Not always an item: events of a type that was not asked for are left out.
     pub cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// In the place of a page whose only object, of this id, is too large. Whether there are more shows behind it.
+    pub(super) fn skipping(items: Vec<T>, id: String) -> Self {
+        Self {
+            items,
+            has_more: true,
+            cursor: Some(id),
+        }
+    }
 }
 
 /// A page of customers in outline.
@@ -63,16 +74,23 @@ pub struct Outlined {
 pub struct Source(pub(super) Bytes);
 
 impl Source {
+    /// Of a page that was too large to be read.
+    pub(super) fn none() -> Self {
+        Self(Bytes::new())
+    }
+
     /// In bytes, which it takes as long as it is kept.
     pub fn size(&self) -> usize {
         self.0.len()
     }
 
-    /// The customers of the page in full.
+    /// The customers of the page in full, without those that cannot be read.
     pub fn customers(&self) -> Vec<StripeCopy> {
         // The outlines of this answer were read with the mode of the key.
         let page = answer::customers(&self.0, None, &Mode::default());
-        page.map(|page| page.items).unwrap_or_default()
+        let mut copies = page.map(|page| page.items).unwrap_or_default();
+        copies.retain(|copy| !copy.unreadable);
+        copies
     }
 }
 

@@ -14,6 +14,7 @@ use stripe_client_core::{RequestBuilder as TypedRequest, StripeMethod, VERSION};
 
 use super::answer::Invalid;
 use super::failure::{Failure, FailureKind};
+use super::first_id;
 use super::limiter::{Lane, Limiter, TooMuch};
 use super::reads::{self, Reads, Sending};
 
@@ -27,6 +28,7 @@ const LARGEST_BODY_BYTES: usize = 8 * 1024 * 1024;
 const LARGEST_ROOM: usize = 256 * 1024;
 /// Stripe documents no `Retry-After`; one that asks for more is not believed, and can't overflow a time.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+const TOO_LARGE: &str = "it is larger than 8 MiB";
 const LONGEST_KEY: usize = 255;
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -54,6 +56,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     status: u16,
     pub(super) request_id: Option<String>,
+    /// When it was answered by the server's clock, in Unix seconds.
+    pub(super) served_at: Option<i64>,
     pub(super) replayed: bool,
 }
 
@@ -178,16 +182,21 @@ impl Transport {
                 let what = "it names the idempotency key of another one";
                 Failure::new(FailureKind::Mismatched, what)
             }
-            Ok(Some(body)) if succeeded => {
+            Ok(Body::Whole(body)) if succeeded => {
                 return Ok(Answer {
                     body,
                     status,
                     request_id: text(&headers, "request-id"),
+                    served_at: served_at(&headers),
                     replayed: flag(&headers, "idempotent-replayed") == Some(true),
                 });
             }
-            Ok(None) if succeeded => Failure::new(FailureKind::Unparsed, "an endless body"),
-            Ok(body) => self.refused(status, &body.unwrap_or_default()),
+            Ok(Body::TooLarge(start)) if succeeded => {
+                let mut failure = Failure::new(FailureKind::TooLarge, TOO_LARGE);
+                failure.first_id = first_id::read(&start);
+                failure
+            }
+            Ok(Body::Whole(body) | Body::TooLarge(body)) => self.refused(status, &body),
             Err(failure) => failure,
         };
         Err(told(failure, status, &headers))
@@ -241,26 +250,45 @@ impl Transport {
     }
 }
 
-/// The body; `None` if it is larger than any that Stripe sends.
-async fn read(mut response: Response) -> Result<Option<Bytes>, Failure> {
+enum Body {
+    Whole(Bytes),
+    /// The start of one that is larger than any that is read.
+    TooLarge(Bytes),
+}
+
+async fn read(mut response: Response) -> Result<Body, Failure> {
     let told = response.content_length().unwrap_or_default();
     let told = usize::try_from(told).unwrap_or(usize::MAX);
     let first = response.chunk().await.map_err(broken)?;
     let first = first.unwrap_or_default();
+    if first.len().max(told) > LARGEST_BODY_BYTES {
+        return Ok(Body::TooLarge(first));
+    }
     // Nearly every answer comes in one piece, and is not copied.
     if first.len() == told {
-        return Ok(Some(first));
+        return Ok(Body::Whole(first));
     }
-    // What is told is believed no further than a page goes.
-    let mut body = BytesMut::with_capacity(told.clamp(first.len(), LARGEST_ROOM));
+    let mut body = BytesMut::with_capacity(room(told, first.len()));
     body.extend_from_slice(&first);
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if body.len() + chunk.len() > LARGEST_BODY_BYTES {
-            return Ok(None);
+            return Ok(Body::TooLarge(body.freeze()));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Some(body.freeze()))
+    Ok(Body::Whole(body.freeze()))
+}
+
+/// How much room is made at first: what is announced is believed no further than a page goes.
+fn room(announced: usize, received: usize) -> usize {
+    announced.min(LARGEST_ROOM).max(received)
+}
+
+/// `Date`, which every HTTP server sends.
+fn served_at(headers: &HeaderMap) -> Option<i64> {
+    let date = text(headers, header::DATE.as_str())?;
+    let date = chrono::DateTime::parse_from_rfc2822(&date).ok()?;
+    Some(date.timestamp())
 }
 
 /// Whether the answer is to a request under another idempotency key: Stripe repeats the key in its answers.
@@ -340,4 +368,22 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_holds_what_was_received_whatever_was_announced() {
+        for (announced, received, expected) in [
+            (0, 0, 0),
+            (1_000, 10, 1_000),
+            (340_000, 340_000 - 1, 340_000 - 1),
+            (0, 600_000, 600_000),
+            (usize::MAX, 10, LARGEST_ROOM),
+        ] {
+            assert_eq!(room(announced, received), expected);
+        }
+    }
 }

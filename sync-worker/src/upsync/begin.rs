@@ -102,10 +102,15 @@ pub async fn begin_knowing(
     let begun = match &plan {
         Plan::Busy => Begun::Nothing(plan),
         Plan::Nothing | Plan::Parked => {
+            // Held back whatever the rev is: it is shown as parked for the present one.
+            let is_held = plan == Plan::Parked && !link.is_parked_at(row.rev);
             // Nobody needs to look again by itself.
-            if link.next_attempt_at.is_some() {
+            if link.next_attempt_at.is_some() || is_held {
                 let mut idle = link.clone().into_active_model();
                 idle.next_attempt_at = Set(None);
+                if is_held {
+                    idle.parked_rev = Set(Some(row.rev));
+                }
                 idle.store(&tx, now).await?;
             }
             Begun::Nothing(plan)

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use platform::backoff::jitter;
 use platform::database::within_bounds;
 use platform::health::Component;
+use platform::panic::caught;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
@@ -31,7 +32,7 @@ const BATCH: u64 = 200;
 /// Looks every second until it is told to stop.
 pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
-        let found_all = match run_once(&engine).await {
+        let found_all = match caught(run_once(&engine)).await {
             Ok(found) => {
                 health.ok();
                 found < BATCH
@@ -77,7 +78,8 @@ async fn push(engine: &Engine, customer_id: Uuid) {
     if engine.lane.stopped().is_some() {
         return;
     }
-    if let Err(error) = super::push(engine, customer_id).await {
+    // One that panics counts as a push that died: it is repeated when it expires, and parked after some times.
+    if let Err(error) = caught(super::push(engine, customer_id)).await {
         tracing::warn!(customer.id = %customer_id, %error, "pushing a customer that is due");
     }
 }

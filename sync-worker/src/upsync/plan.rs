@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::fields::Field;
+use entity::parked::Reason;
 use entity::{customer, stripe_link};
 
 use crate::engine::PUSH_EXPIRY;
@@ -74,6 +75,10 @@ pub fn plan(
             OnDelete::Delete => Plan::Delete,
             OnDelete::Detach => Plan::Detach,
         };
+    }
+    // What was removed from Stripe on purpose is not written there again unless a person says so.
+    if link.parked() == Some(Reason::Redacted) {
+        return Plan::Parked;
     }
     let differing = row.fields().differing(&link.base_or_empty());
     // What an update in doubt has sent may be in Stripe already, whatever the base says: it is sent again.

@@ -84,7 +84,7 @@ impl Sent {
             FailureKind::NotSent => "not_sent",
             FailureKind::Unknown => "no_answer",
             FailureKind::TimedOut => "timed_out",
-            FailureKind::Unparsed => "unreadable_answer",
+            FailureKind::Unparsed | FailureKind::TooLarge => "unreadable_answer",
             FailureKind::Mismatched => "mismatched_response",
             FailureKind::Answered => "refused",
         };
@@ -245,6 +245,10 @@ async fn look(engine: &Engine, operation: Operation, stripe_id: &str) -> Result<
     let read_at = engine.moment(&engine.db).await?;
     Ok(
         match engine.stripe.retrieve(Lane::Upsync, stripe_id).await {
+            Ok(reply) if reply.value.unreadable => {
+                let failure = Failure::new(FailureKind::Unparsed, "the customer cannot be read");
+                Looked::Otherwise(Sent::Failed(Operation::Read, failure))
+            }
             Ok(reply) if reply.value.deleted => Looked::Otherwise(Sent::Gone {
                 copy: reply.value,
                 read_at,

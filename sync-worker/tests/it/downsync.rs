@@ -1,6 +1,7 @@
 //! From Stripe.
 
 mod absence;
+mod arrival;
 mod cut;
 mod duplicate;
 mod event;

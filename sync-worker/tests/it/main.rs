@@ -13,6 +13,7 @@ mod harness;
 mod measure;
 mod migration;
 mod mode;
+mod panic;
 mod poison;
 mod preview;
 mod purge;

@@ -51,6 +51,7 @@ async fn rest() {
     tokio::time::resume();
 }
 
+/// A60
 #[tokio::test]
 async fn key_of_the_other_mode_changes_nothing_on_either_side() {
     let mut world = world().await;

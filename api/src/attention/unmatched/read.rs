@@ -27,6 +27,8 @@ impl From<Reason> for unmatched::Reason {
             Reason::NoEmail => Self::NoEmail,
             Reason::InvalidEmail => Self::InvalidEmail,
             Reason::EmailTaken => Self::EmailTaken,
+            Reason::Unreadable => Self::Unreadable,
+            Reason::Redacted => Self::Redacted,
             Reason::Duplicate => Self::Duplicate,
             Reason::Review => Self::Review,
             Reason::CustomerDeleted => Self::CustomerDeleted,

@@ -15,7 +15,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::downsync::fence::counts;
-use crate::downsync::inbox::read_again;
+use crate::downsync::inbox::{is_of_one_customer, read_again};
 use crate::downsync::publish::Drifts;
 use crate::downsync::state;
 use crate::engine::Engine;
@@ -60,7 +60,15 @@ pub(super) async fn bring_home(
     };
     let mut deleted = Vec::new();
     for stripe_id in found.absent {
-        match read_again(engine, &stripe_id).await? {
+        let read = match read_again(engine, &stripe_id).await {
+            // What cannot be read is not known to be gone.
+            Err(error) if is_of_one_customer(&error) => {
+                tracing::warn!(stripe.id = %stripe_id, error = format!("{error:#}"), "looking for a missing customer");
+                continue;
+            }
+            read => read?,
+        };
+        match read {
             Some(drift) if drift.copy.deleted => deleted.push(drift),
             // A list without anybody in it is wrong, or says no more than the one that was asked.
             _ if is_empty => break,

@@ -124,7 +124,7 @@ pub(super) async fn compare(engine: &Engine, shown: Vec<Drift>) -> anyhow::Resul
     for drift in shown {
         let copy = &drift.copy;
         let link = links.get(&copy.stripe_id);
-        if link.is_some_and(|link| link.is_incomplete()) {
+        if !copy.unreadable && link.is_some_and(|link| link.is_incomplete()) {
             unknown.push((copy.stripe_id.clone(), copy.created));
         }
         if !is_drift(copy, link.map(Slim::agreed)) {

@@ -132,7 +132,8 @@ fn newcomers<'a>(strangers: &'a [Drift], known: &Known) -> Vec<Newcomer<'a>> {
             || known.unmatched.contains(&copy.stripe_id)
             || known.tombstones.contains(email.key());
         let is_alone = holders.get(email.key()) == Some(&1);
-        let is_new = !copy.deleted && !copy.detached && !is_known && is_alone;
+        let is_whole = !copy.deleted && !copy.unreadable && !copy.is_redacted();
+        let is_new = is_whole && !copy.detached && !is_known && is_alone;
         is_new.then_some(Newcomer { drift, email })
     };
     strangers.iter().filter_map(newcomer).collect()

@@ -161,6 +161,10 @@ impl Reading {
             let Outlined { page, source } = self.page(walk).await?;
             counts.pages += 1;
             let fresh = walk.take(page)?;
+            for outline in fresh.iter().filter(|outline| !outline.is_readable) {
+                tracing::warn!(stripe.id = %outline.stripe_id, "a customer in Stripe cannot be read; the pass goes on");
+                metrics::counter!("stripe_unreadable_customers_total").increment(1);
+            }
             self.engine.gauge.add_page(fresh.len() as u64);
             shown.add(&fresh, source, read_at);
             self.give(reader, walk);

@@ -1,7 +1,7 @@
 //! What a reader was shown and nobody has looked at yet: outlines to compare by, and the pages to read in full if they
 //! differ from what was agreed on.
 
-use entity::message::{Drift, Moment};
+use entity::message::{Drift, Moment, StripeCopy};
 use entity::stripe_object::Outline;
 
 use super::seen::Seen;
@@ -23,6 +23,14 @@ const PAGES_AT_ONCE: usize = 10;
 pub(super) struct Shown {
     customers: Vec<Sketch>,
     pages: Vec<Kept>,
+    unreadable: Vec<Unreadable>,
+}
+
+/// A customer that cannot be read.
+struct Unreadable {
+    stripe_id: String,
+    created: i64,
+    read_at: DateTime<Utc>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,6 +53,12 @@ impl Shown {
         let Some(oldest) = fresh.iter().map(|outline| outline.created).min() else {
             return;
         };
+        let unreadable = fresh.iter().filter(|outline| !outline.is_readable);
+        self.unreadable.extend(unreadable.map(|outline| Unreadable {
+            stripe_id: outline.stripe_id.clone(),
+            created: outline.created,
+            read_at,
+        }));
         self.customers.extend(fresh.iter().map(|outline| Sketch {
             created: outline.created,
             fingerprint: outline.fingerprint,
@@ -85,6 +99,12 @@ impl Shown {
             }
             customers
         });
+        let in_part = |one: &&Unreadable| (part.from..=part.to).contains(&one.created);
+        let unreadable = self.unreadable.iter().filter(in_part).map(|one| Drift {
+            copy: StripeCopy::unreadable(&one.stripe_id),
+            read_at: one.read_at,
+        });
+        let batches = batches.chain([unreadable.collect()]);
         batches.filter(|customers| !customers.is_empty())
     }
 
@@ -93,5 +113,6 @@ impl Shown {
         self.customers
             .retain(|customer| customer.created < part.from);
         self.pages.retain(|page| page.oldest < part.from);
+        self.unreadable.retain(|one| one.created < part.from);
     }
 }

@@ -81,7 +81,8 @@ impl Walk {
     }
 
     /// Takes the page that was asked for; returns whom no page has shown before.
-    pub(super) fn take(&mut self, page: Page<Outline>) -> Result<Vec<Outline>, Odd> {
+    pub(super) fn take(&mut self, mut page: Page<Outline>) -> Result<Vec<Outline>, Odd> {
+        self.date(&mut page.items);
         let times = page.items.iter().map(|copy| copy.created);
         let (oldest, newest) = (times.clone().min(), times.clone().max());
         if self.asked_to.lte().is_none() {
@@ -151,6 +152,18 @@ impl Walk {
         self.open = rest;
         self.pages_since_split = 0;
         Some(older)
+    }
+
+    /// Gives customers that cannot be read the time of their neighbour, which is where the list has them.
+    fn date(&self, items: &mut [Outline]) {
+        let first = items.iter().find(|item| item.is_readable);
+        let mut time = first.map_or(self.reached.min(self.asked_to.to), |item| item.created);
+        for item in items {
+            match item.is_readable {
+                true => time = item.created,
+                false => item.created = time,
+            }
+        }
     }
 
     /// Closes what can be closed: everything at the end; before it, what lies above the second that was reached,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use platform::backoff::jitter;
+use platform::panic::caught;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,8 @@ pub(super) async fn run(scan: &Scan, account: &Account, stop: &CancellationToken
     let mut recent = Recent::default();
     let mut failures = 0;
     while !stop.is_cancelled() {
-        let wait = match run_once(scan, account, (&mut drifts, &mut recent)).await {
+        let round = run_once(scan, account, (&mut drifts, &mut recent));
+        let wait = match caught(round).await {
             Ok(worked) => {
                 failures = 0;
                 scan.inbox_health.ok();

@@ -1,3 +1,5 @@
+//! Answers of Stripe, read and compared with their requests.
+
 use super::*;
 use entity::fields::{Field, Fields};
 use entity::fingerprint;
@@ -53,6 +55,7 @@ fn a_customer_is_read_in_canonical_form() {
         stamps,
         detached: true,
         created: 7,
+        unreadable: false,
     };
     assert_eq!(copy, expected);
 }
@@ -191,11 +194,12 @@ fn an_outline_fits_its_customer_and_fails_where_that_does() {
         assert_eq!(outline.created, copy.created);
         let link = Some(copy.stripe_id.as_str());
         let agreed = fingerprint::of_link(link, Some(&copy.fields), None, copy.detached);
-        let expected = (!copy.deleted).then_some(agreed);
+        let expected = (!copy.deleted && !copy.unreadable).then_some(agreed);
         assert_eq!(outline.fingerprint, expected, "{object}");
+        assert_eq!(outline.is_readable, !copy.unreadable, "{object}");
         fingerprints.push(outline.fingerprint);
     }
-    assert_eq!(fingerprints.len(), 8);
+    assert_eq!(fingerprints.len(), 12);
     assert_ne!(fingerprints[0], fingerprints[1]);
 }
 
@@ -221,17 +225,48 @@ fn events_of_another_type_are_left_out_but_move_the_cursor() {
 }
 
 #[test]
-fn an_event_that_names_no_customer_spoils_its_page() {
-    let objects = [
-        json!({"type": "customer.updated", "data": {"object": {"id": "cus_1"}}}),
+fn event_that_cannot_be_read_spoils_no_other() {
+    let good = json!({"id": "evt_2", "type": "customer.updated", "created": "soon", "data": {"object": {"id": "cus_1"}}});
+    for object in [
         json!({"id": "evt_1", "type": "customer.updated", "data": {"object": {}}}),
         json!({"id": "evt_1", "type": "customer.updated"}),
         json!({"id": "evt_1"}),
-    ];
-    for object in objects {
-        let list = body(&json!({"has_more": false, "data": [object]}));
-        assert!(events(&list, &test()).is_err(), "{list:?}");
+    ] {
+        let list = body(&json!({"has_more": false, "data": [good, object]}));
+        let page = events(&list, &test()).unwrap();
+        let read: Vec<_> = page.items.iter().map(|event| event.created).collect();
+        assert_eq!(read, [0], "{object}");
+        assert_eq!(page.cursor.as_deref(), Some("evt_1"));
     }
+    let other = json!({"id": "sub_1", "object": "subscription"});
+    let list = body(&json!({"has_more": false, "data": [other]}));
+    assert!(events(&list, &test()).is_err());
+    let nameless = json!({"type": "customer.updated", "data": {"object": {"id": "cus_1"}}});
+    let list = body(&json!({"has_more": false, "data": [nameless]}));
+    assert!(events(&list, &test()).is_err());
+}
+
+#[test]
+fn customer_that_cannot_be_read_spoils_no_other() {
+    let broken = with("phone", json!(5));
+    let mut other = bob();
+    other["id"] = json!("cus_2");
+    let list = body(&json!({"data": [broken, other], "has_more": false}));
+    let page = customers(&list, None, &test()).unwrap();
+    let read: Vec<_> = page
+        .items
+        .iter()
+        .map(|copy| (copy.stripe_id.as_str(), copy.unreadable))
+        .collect();
+    assert_eq!(read, [("cus_1", true), ("cus_2", false)]);
+    assert_eq!(page.items[0].fields, Fields::default());
+    assert!(
+        retrieved(&body(&broken), "cus_1", &test())
+            .unwrap()
+            .unreadable
+    );
+    assert!(retrieved(&body(&broken), "cus_2", &test()).is_err());
+    assert!(customer(&body(&broken), &test()).is_err());
 }
 
 #[test]
@@ -254,18 +289,6 @@ fn object_of_the_other_mode_matches_no_request() {
     ] {
         assert_eq!(invalid, expected);
     }
-}
-
-#[test]
-fn account_is_an_account_object_with_the_id_of_one() {
-    let read = |object: Value| account(&body(&object), &test());
-    assert_eq!(
-        read(json!({"id": "acct_1", "object": "account"})).unwrap(),
-        "acct_1"
-    );
-    assert!(read(json!({"id": "cus_1", "object": "account"})).is_err());
-    assert!(read(json!({"id": "acct_1", "object": "customer"})).is_err());
-    assert!(read(json!({})).is_err());
 }
 
 #[test]

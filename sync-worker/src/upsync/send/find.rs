@@ -37,6 +37,12 @@ pub(super) async fn find(engine: &Engine, push: &Push, body: &str) -> Result<Fou
         .filter(|copy| copy.customer_id == Some(push.customer_id))
         .min_by_key(|copy| (copy.created, copy.stripe_id.clone()))
         .cloned();
+    // It may be ours: creating another one would make two.
+    if ours.is_none()
+        && let Some(copy) = with_email.iter().find(|copy| copy.unreadable)
+    {
+        return Err(unreadable(copy));
+    }
     if ours.is_none()
         && let Some(since) = push.look_since
     {
@@ -63,14 +69,22 @@ async fn made_since(
         created_gte: Some((since - SKEW).timestamp()),
         ..ListPage::default()
     };
+    let mut unread = None;
     for _ in 0..MOST_PAGES {
         let found = engine.stripe.list(Lane::Upsync, &page).await?.value;
         let names_row = |copy: &&StripeCopy| copy.customer_id == Some(push.customer_id);
         if let Some(copy) = found.items.iter().find(names_row) {
             return Ok(Some(copy.clone()));
         }
+        unread = unread.or_else(|| {
+            found
+                .items
+                .iter()
+                .find(|copy| copy.unreadable)
+                .map(unreadable)
+        });
         if !found.has_more {
-            return Ok(None);
+            return unread.map_or(Ok(None), Err);
         }
         if found.cursor == page.starting_after || found.cursor.is_none() {
             return Err(Failure::new(
@@ -89,6 +103,15 @@ async fn made_since(
             push.customer_id
         ),
     ))
+}
+
+/// A customer that cannot be read, where it has to be known whether it is ours.
+fn unreadable(copy: &StripeCopy) -> Failure {
+    let what = format!(
+        "the customer {} cannot be read, and may be the one to create",
+        copy.stripe_id
+    );
+    Failure::new(FailureKind::Unparsed, what)
 }
 
 /// The oldest customer that has the row's e-mail and belongs to no row.

@@ -208,7 +208,6 @@ async fn a_pass_that_fails_on_a_page_takes_what_it_saw_and_misses_nobody() {
         Kind::ResetAfterEffect,
         Kind::TruncatedBody,
         Kind::GarbledBody,
-        Kind::BrokenItem,
     ] {
         let world = with_customers(150, Policy::default()).await;
         let rows = world.rows().await;

@@ -13,6 +13,7 @@ const START: i64 = 1_700_000_000;
 
 fn outline((id, created): (&String, &i64)) -> Outline {
     Outline {
+        is_readable: true,
         stripe_id: id.clone(),
         created: *created,
         fingerprint: None,
