@@ -55,13 +55,19 @@ pub(super) async fn play(
     };
     let drifts = subjects.iter().filter_map(|subject| subject.drift);
     let copies: Vec<Drift> = drifts.map(|drift| later(drift, 1)).collect();
+    // Whom a ring has taken along is read again after it.
+    let mut closed = 0;
     for subject in subjects {
         let mut played = Played::default();
         if let Some(drift) = subject.drift {
             played.entry_before = entry(tx, drift).await?;
             if is_news(subject, drift, before) {
+                let again = later(drift, 1 + closed);
+                let drift = if closed > 0 { &again } else { drift };
                 played.take(apply_in(engine, tx, drift).await?);
-                played.is_home |= close_ring(engine, tx, (&played, drift), &copies).await?;
+                let is_closed = close_ring(engine, tx, (&played, drift), &copies).await?;
+                closed += i64::from(is_closed);
+                played.is_home |= is_closed;
             }
         }
         all.push(played);
@@ -72,7 +78,7 @@ pub(super) async fn play(
             let Some(drift) = subject.drift else { continue };
             if played.applied.is_some() && takes_reread(tx, drift).await? {
                 is_at_rest = false;
-                played.take(apply_in(engine, tx, &later(drift, 1 + round)).await?);
+                played.take(apply_in(engine, tx, &later(drift, 1 + closed + round)).await?);
             }
         }
         if is_at_rest {

@@ -40,6 +40,7 @@ async fn assert_shown_is_done(policy: Policy, story: impl AsyncFn(&World)) -> Ve
         assert_eq!(world.writes().await, [] as [String; 0]);
         if by_worker {
             world.pass().await;
+            world.missed().await;
             world.settle_without_events().await;
             world.recheck().await;
             world.settle_without_events().await;
