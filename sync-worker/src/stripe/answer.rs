@@ -11,6 +11,7 @@ use entity::stripe_event::{Event, KINDS};
 use entity::stripe_object::{
     Customer, Object, Outline, Unreadable, copy, created, id, replaced, unreadable,
 };
+use entity::text::with_nuls;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -51,8 +52,13 @@ fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unreadable> {
     })
 }
 
+/// Reads a body, and once more without what no text can hold, so that one value of one customer blocks no other.
+fn read<T, E>(body: &[u8], reader: impl Fn(&[u8]) -> Result<T, E>) -> Result<T, E> {
+    reader(body).or_else(|error| reader(with_nuls(body).as_bytes()).map_err(|_| error))
+}
+
 pub(super) fn object(body: &[u8]) -> Result<Object, Unreadable> {
-    parsed(body)
+    read(body, |body| parsed(body))
 }
 
 /// The customer `id`, living or deleted.
@@ -67,7 +73,7 @@ pub(super) fn customer_with_id(body: &[u8], id: &str, mode: &Mode) -> Result<Str
 
 /// The customer `id`, living or deleted, or one of which no more than that can be read.
 pub(super) fn retrieved(body: &[u8], id: &str, mode: &Mode) -> Result<StripeCopy, Invalid> {
-    let copy = listed(&parsed(body)?, mode)?;
+    let copy = read(body, |body| listed(&parsed(body)?, mode))?;
     if copy.stripe_id == id {
         Ok(copy)
     } else {
@@ -77,7 +83,7 @@ pub(super) fn retrieved(body: &[u8], id: &str, mode: &Mode) -> Result<StripeCopy
 
 /// A customer, living or deleted.
 pub(super) fn customer(body: &[u8], mode: &Mode) -> Result<StripeCopy, Invalid> {
-    checked(&parsed(body)?, mode)
+    read(body, |body| checked(&parsed(body)?, mode))
 }
 
 fn checked(customer: &Customer<'_>, mode: &Mode) -> Result<StripeCopy, Invalid> {
@@ -146,6 +152,14 @@ pub(super) fn customers(
     email: Option<&str>,
     mode: &Mode,
 ) -> Result<Page<StripeCopy>, Invalid> {
+    read(body, |body| customers_of(body, email, mode))
+}
+
+fn customers_of(
+    body: &[u8],
+    email: Option<&str>,
+    mode: &Mode,
+) -> Result<Page<StripeCopy>, Invalid> {
     let List { data, has_more } = parsed::<List<Customer<'_>>>(body)?;
     let items: Vec<_> = data
         .iter()
@@ -188,6 +202,10 @@ impl<'de> Deserialize<'de> for Item {
 }
 
 pub(super) fn outlines(body: &[u8], mode: &Mode) -> Result<Page<Outline>, Invalid> {
+    read(body, |body| outlines_of(body, mode))
+}
+
+fn outlines_of(body: &[u8], mode: &Mode) -> Result<Page<Outline>, Invalid> {
     let List { data, has_more } = parsed::<List<Item>>(body)?;
     let mut items = Vec::with_capacity(data.len());
     for Item { outline, livemode } in data {
@@ -203,7 +221,7 @@ pub(super) fn outlines(body: &[u8], mode: &Mode) -> Result<Page<Outline>, Invali
 
 /// The events of a page that are ours: of the types that were asked for, and not of a connected account.
 pub(super) fn events(body: &[u8], mode: &Mode) -> Result<Page<Event>, Invalid> {
-    let List { data, has_more } = parsed::<List<Object>>(body)?;
+    let List { data, has_more } = read(body, |body| parsed::<List<Object>>(body))?;
     let mut page = Page {
         items: Vec::with_capacity(data.len()),
         has_more,
@@ -239,7 +257,7 @@ fn is_of_connected_account(event: &Object) -> bool {
 
 /// The objects of a list.
 pub(super) fn objects(body: &[u8]) -> Result<Vec<Object>, Unreadable> {
-    Ok(parsed::<List<Object>>(body)?.data)
+    Ok(read(body, |body| parsed::<List<Object>>(body))?.data)
 }
 
 /// None of a type that was not asked for: its object may be no customer at all.

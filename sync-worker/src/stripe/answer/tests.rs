@@ -315,3 +315,21 @@ fn events_of_a_connected_account_are_left_out() {
     assert_eq!(ids, ["evt_2"]);
     assert_eq!(page.cursor.as_deref(), Some("evt_1"));
 }
+
+#[test]
+fn text_that_cannot_be_stored_blocks_no_other_customer() {
+    let named = |name: &[u8]| {
+        let mut page = br#"{"object":"list","has_more":false,"data":[{"id":"cus_1","object":"customer","email":"a@x.io","name":""#.to_vec();
+        page.extend_from_slice(name);
+        page.extend_from_slice(br#""},{"id":"cus_2","object":"customer","email":"b@x.io"}]}"#);
+        page
+    };
+    let names: [&[u8]; 4] = [b"A\\ud83d", b"\\ude00A", b"A\\u0000", b"\xffA"];
+    for name in names {
+        let page = named(name);
+        let copies = customers(&page, None, &test()).unwrap().items;
+        assert_eq!(copies.len(), 2);
+        assert_eq!(copies[0].fields.name.as_deref(), Some("A"));
+        assert_eq!(outlines(&page, &test()).unwrap().items.len(), 2);
+    }
+}
