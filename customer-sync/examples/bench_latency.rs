@@ -149,7 +149,7 @@ async fn through_broker(
 ) -> anyhow::Result<Vec<Duration>> {
     let topology = Topology {
         exchange: "bench",
-        queues: &[QUEUE],
+        queues: &[(QUEUE, &[])],
     };
     let broker = Broker::rabbitmq(amqp_url.clone(), topology, "bench");
     let mut publisher = broker.publisher().await?;
@@ -181,8 +181,9 @@ fn message(number: usize, size: usize) -> Message {
         kind: "bench".to_owned(),
         source: "/bench".to_owned(),
         subject: "bench".to_owned(),
+        schema: None,
         time: Clock::system().now(),
         traceparent: None,
-        body: vec![b'x'; size].into(),
+        body: format!("\"{}\"", "x".repeat(size)).into(),
     }
 }

@@ -18,6 +18,7 @@ use platform::{admin, database, descriptors, telemetry};
 use sea_orm::DbBackend;
 use stripe_sandbox::Sandbox;
 use sync_worker::engine::Engine;
+use sync_worker::policy::Policy;
 use sync_worker::{LaneState, Worker};
 
 use crate::arguments::Arguments;
@@ -85,7 +86,7 @@ async fn start(
             db: db.clone(),
             clock: clock.clone(),
             stripe,
-            policy: arguments.worker.policy(),
+            policy: policy(&arguments, &broker),
             lane: LaneState::default(),
             steps: Steps::default(),
             gauge: bar::gauge(terminal, supervisor),
@@ -127,6 +128,15 @@ fn listen(
             supervisor.stop(),
         );
         supervisor.spawn("wake", listen);
+    }
+}
+
+fn policy(arguments: &Arguments, broker: &Broker) -> Policy {
+    let policy = arguments.worker.policy();
+    Policy {
+        // Without RabbitMQ there are no other consumers.
+        publish_imports: policy.publish_imports && matches!(broker, Broker::RabbitMq(_)),
+        ..policy
     }
 }
 

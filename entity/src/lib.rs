@@ -11,6 +11,7 @@ pub mod email;
 pub mod fields;
 pub mod fingerprint;
 pub mod in_hand;
+pub mod installation;
 pub mod merge;
 pub mod message;
 pub mod outbox;

@@ -2,7 +2,7 @@
 //! the message, so a lost, doubled or reordered one costs time only.
 
 use chrono::{DateTime, Utc};
-use sea_orm::prelude::Json;
+use sea_orm::prelude::{DeriveActiveEnum, EnumIter, Json};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -11,20 +11,28 @@ use crate::fields::{Field, Fields};
 use crate::stamp::Stamps;
 use crate::stripe_object::REDACTED;
 
-/// The topic exchange.
+/// The exchange to which other applications bind queues of their own.
 pub const EXCHANGE: &str = "customer-sync";
-/// Queue and routing key of changes on their way to Stripe.
+/// Queue of changes on their way to Stripe.
 pub const UPSYNC: &str = "customer.upsync";
-/// Queue and routing key of differences found in Stripe.
+/// Queue of differences found in Stripe; only the worker publishes to it.
 pub const DOWNSYNC: &str = "customer.downsync";
-/// All queues; both are declared at every start.
-pub const QUEUES: [&str; 2] = [UPSYNC, DOWNSYNC];
-/// The CloudEvents source.
+/// All queues, each with the routing keys of the events that it receives; both are declared at every
+/// start.
+pub const QUEUES: [(&str, &[&str]); 2] = [(UPSYNC, &CHANGES), (DOWNSYNC, &[])];
+/// The routing keys of changes.
+pub const CHANGES: [&str; 3] = [CREATED, UPDATED, DELETED];
+pub(crate) const CREATED: &str = "customer.created";
+pub(crate) const UPDATED: &str = "customer.updated";
+pub(crate) const DELETED: &str = "customer.deleted";
+/// The schema of [`Changed`], as events name it: `entity/schema/customer.json`.
+pub const SCHEMA: &str = "urn:customer-sync:schema:customer:1";
+/// The CloudEvents source of internal messages; that of changes is [`crate::installation::source`].
 pub const SOURCE: &str = "/customer-sync";
 /// The CloudEvents type of a [`Drift`].
 pub const DRIFT: &str = "customer.drift";
 
-/// The state of a customer at one rev: the body of an upsync message.
+/// The state of a customer at one rev: the data of a change's event.
 ///
 /// The sync worker uses only the id; the rest is for other consumers. Fields may be added; a
 /// consumer must ignore those that it does not know.
@@ -32,6 +40,8 @@ pub const DRIFT: &str = "customer.drift";
 pub struct Changed {
     pub id: Uuid,
     pub rev: i64,
+    #[serde(default)]
+    pub origin: Origin,
     pub email: String,
     pub name: Option<String>,
     pub phone: Option<String>,
@@ -41,11 +51,26 @@ pub struct Changed {
     pub updated_at: DateTime<Utc>,
 }
 
+/// Where a change was made.
+#[derive(
+    Copy, Clone, Debug, Default, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+pub enum Origin {
+    /// By an application or an operator, through this service: it is to be pushed to Stripe.
+    #[default]
+    Application,
+    /// In Stripe, which has it already.
+    Stripe,
+}
+
 impl Changed {
-    pub fn of(customer: &customer::Model) -> Self {
+    pub fn of(customer: &customer::Model, origin: Origin) -> Self {
         Self {
             id: customer.id,
             rev: customer.rev,
+            origin,
             email: customer.email.clone(),
             name: customer.name.clone(),
             phone: customer.phone.clone(),
@@ -137,5 +162,52 @@ impl StripeCopy {
     pub fn is_redacted(&self) -> bool {
         let mut values = Field::ALL.into_iter().map(|field| self.fields.get(field));
         values.any(|value| value == Some(REDACTED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn changed() -> Changed {
+        Changed {
+            id: Uuid::nil(),
+            rev: 1,
+            origin: Origin::Stripe,
+            email: "ada@example.com".to_owned(),
+            name: None,
+            phone: None,
+            description: None,
+            deleted: false,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn the_schema_describes_every_field_of_a_change() {
+        let schema: Json = serde_json::from_str(include_str!("../schema/customer.json")).unwrap();
+        assert_eq!(schema["$id"], SCHEMA);
+        let Json::Object(fields) = changed().to_json() else {
+            panic!("a change is an object");
+        };
+        let fields: BTreeSet<_> = fields.keys().cloned().collect();
+        let described = schema["properties"].as_object().unwrap().keys().cloned();
+        assert_eq!(fields, described.collect());
+        let required = schema["required"].as_array().unwrap().iter();
+        let required = required.map(|name| name.as_str().unwrap().to_owned());
+        assert_eq!(fields, required.collect());
+    }
+
+    #[test]
+    fn a_change_without_an_origin_is_the_applications() {
+        let Json::Object(mut fields) = changed().to_json() else {
+            panic!("a change is an object");
+        };
+        fields.remove("origin");
+        let changed: Changed = serde_json::from_value(fields.into()).unwrap();
+        assert_eq!(changed.origin, Origin::Application);
     }
 }

@@ -1,7 +1,7 @@
-//! The outbox: a row for every change that an application made, until the broker has confirmed it.
+//! The outbox: a row for every change of a customer, until the broker has confirmed it.
 //!
 //! A row is written in the transaction of the change and nowhere else; that is why `enqueue` takes a
-//! transaction and not a connection. A rev without an outbox row is a change that came from Stripe.
+//! transaction and not a connection.
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
@@ -12,7 +12,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use crate::customer;
-use crate::message::Changed;
+use crate::message::{CREATED, Changed, DELETED, Origin, UPDATED};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "outbox")]
@@ -22,9 +22,10 @@ pub struct Model {
     pub customer_id: Uuid,
     pub rev: i64,
     pub kind: Kind,
+    pub origin: Origin,
     /// The state at that rev ([`Changed`]), for consumers other than the sync worker.
     pub payload: Json,
-    /// The W3C trace context of the request that made the change.
+    /// The W3C trace context of the request or the drift that made the change.
     pub traceparent: Option<String>,
     pub created_at: DateTimeUtc,
 }
@@ -43,12 +44,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The routing key.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Created => CREATED,
+            Self::Updated => UPDATED,
+            Self::Deleted => DELETED,
+        }
+    }
+
     /// The CloudEvents type.
     pub fn event_type(self) -> &'static str {
         match self {
-            Self::Created => "customer.created",
-            Self::Updated => "customer.updated",
-            Self::Deleted => "customer.deleted",
+            Self::Created => "dev.customer-sync.customer.created",
+            Self::Updated => "dev.customer-sync.customer.updated",
+            Self::Deleted => "dev.customer-sync.customer.deleted",
         }
     }
 }
@@ -57,20 +67,42 @@ impl Kind {
 pub async fn enqueue(
     tx: &DatabaseTransaction,
     customer: &customer::Model,
-    kind: Kind,
+    (kind, origin): (Kind, Origin),
     traceparent: Option<String>,
 ) -> Result<(), DbErr> {
-    let row = ActiveModel {
+    let row = row(customer, (kind, origin), traceparent);
+    Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Adds customers that Stripe had and that are new here, in one statement.
+pub async fn enqueue_imported<'a>(
+    tx: &DatabaseTransaction,
+    customers: impl IntoIterator<Item = &'a customer::Model>,
+    traceparent: &str,
+) -> Result<(), DbErr> {
+    let of = (Kind::Created, Origin::Stripe);
+    let rows = customers.into_iter();
+    let rows = rows.map(|customer| row(customer, of, Some(traceparent.to_owned())));
+    Entity::insert_many(rows).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+fn row(
+    customer: &customer::Model,
+    (kind, origin): (Kind, Origin),
+    traceparent: Option<String>,
+) -> ActiveModel {
+    ActiveModel {
         customer_id: Set(customer.id),
         rev: Set(customer.rev),
         kind: Set(kind),
-        payload: Set(Changed::of(customer).to_json()),
+        origin: Set(origin),
+        payload: Set(Changed::of(customer, origin).to_json()),
         traceparent: Set(traceparent),
         created_at: Set(customer.updated_at),
         ..Default::default()
-    };
-    Entity::insert(row).exec_without_returning(tx).await?;
-    Ok(())
+    }
 }
 
 /// The first `limit` rows behind `after`, in the order of their ids.
@@ -119,14 +151,14 @@ pub async fn settle(
     let delete = delete.to_string();
     if db.get_database_backend() == DbBackend::Postgres {
         let moved = format!(
-            "WITH gone AS ({delete} RETURNING customer_id, rev, kind, created_at) {INTO_TIMELINE} \
-             SELECT customer_id, now(), created_at, 'publish', rev, jsonb_build_object('kind', kind) FROM gone"
+            "WITH gone AS ({delete} RETURNING customer_id, rev, kind, origin, created_at) {INTO_TIMELINE} \
+             SELECT customer_id, now(), {COMMITTED_AT}, 'publish', rev, jsonb_build_object('kind', kind) FROM gone"
         );
         return Ok(db.execute_unprepared(&moved).await?.rows_affected());
     }
     let condition = delete.split_once(" WHERE ").map_or("", |(_, text)| text);
     let keep = format!(
-        "{INTO_TIMELINE} SELECT customer_id, $1, created_at, 'publish', rev, json_object('kind', kind) \
+        "{INTO_TIMELINE} SELECT customer_id, $1, {COMMITTED_AT}, 'publish', rev, json_object('kind', kind) \
          FROM outbox WHERE {condition}"
     );
     db.execute_raw(Statement::from_sql_and_values(
@@ -141,6 +173,9 @@ pub async fn settle(
 
 const INTO_TIMELINE: &str =
     "INSERT INTO timeline (customer_id, at, committed_at, step, rev, detail)";
+
+/// A change that came from Stripe is on the timeline already, as what was applied.
+const COMMITTED_AT: &str = "CASE origin WHEN 'application' THEN created_at END";
 
 /// How many rows wait, and since when the oldest does.
 pub async fn backlog(db: &impl ConnectionTrait) -> Result<(u64, Option<DateTimeUtc>), DbErr> {

@@ -6,13 +6,14 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, Query, SimpleExpr};
+use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
     ActiveValue::Set, Condition, DatabaseTransaction, FromJsonQueryResult, QueryOrder, QuerySelect,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::fields::Field;
+use crate::message::Origin;
 use crate::{customer, outbox};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -22,7 +23,8 @@ pub struct Model {
     pub id: i64,
     pub customer_id: Uuid,
     pub at: DateTimeUtc,
-    /// When the change was committed that is published here.
+    /// When the change was committed that is published here; none if it came from Stripe, of which
+    /// [`Step::Apply`] tells.
     pub committed_at: Option<DateTimeUtc>,
     pub step: Step,
     pub rev: Option<i64>,
@@ -195,6 +197,7 @@ pub async fn page(
     // The outbox is read first: a row that is settled in between is seen twice rather than never.
     let waiting = outbox::Entity::find()
         .filter(outbox::Column::CustomerId.eq(customer_id))
+        .filter(outbox::Column::Origin.eq(Origin::Application))
         .filter(after(
             outbox::Column::CreatedAt,
             outbox::Column::Rev,
@@ -232,11 +235,15 @@ pub async fn page(
 }
 
 /// The steps of a rank.
-fn of_rank(rank: u8) -> SimpleExpr {
+fn of_rank(rank: u8) -> Condition {
+    let steps = Condition::all();
     match rank {
-        COMMIT | PUBLISH => Column::Step.eq(Step::Publish),
-        DRIFT => Column::Step.eq(Step::Drift),
-        _ => Column::Step.is_not_in([Step::Publish, Step::Drift]),
+        COMMIT => steps
+            .add(Column::Step.eq(Step::Publish))
+            .add(Column::CommittedAt.is_not_null()),
+        PUBLISH => steps.add(Column::Step.eq(Step::Publish)),
+        DRIFT => steps.add(Column::Step.eq(Step::Drift)),
+        _ => steps.add(Column::Step.is_not_in([Step::Publish, Step::Drift])),
     }
 }
 

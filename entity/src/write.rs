@@ -1,4 +1,5 @@
-//! How an application changes a customer: the row and its outbox row, in one transaction.
+//! How a customer is changed, by an application or by what was done in Stripe: the row and its outbox
+//! row, in one transaction.
 //!
 //! Nothing else is written and nothing is waited for, so a write needs neither a broker nor Stripe. On Postgres every
 //! row is stamped with the server's clock, by the statement that writes it; the `now` of a caller is for SQLite.
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use crate::customer::{self, Column};
 use crate::email::Email;
 use crate::fields::Fields;
-use crate::message::Changed;
+use crate::message::{Changed, Origin};
 use crate::outbox::{self, Kind};
 use crate::time::present;
 
@@ -63,8 +64,8 @@ const CREATE: &str = "\
         RETURNING id, rev, created_at, \
             to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS text), \
     told AS (\
-        INSERT INTO outbox (customer_id, rev, kind, payload, traceparent, created_at) \
-        SELECT id, rev, 'created', $7::jsonb || jsonb_build_object('created_at', text, 'updated_at', text), \
+        INSERT INTO outbox (customer_id, rev, kind, origin, payload, traceparent, created_at) \
+        SELECT id, rev, 'created', 'application', $7::jsonb || jsonb_build_object('created_at', text, 'updated_at', text), \
             $8, created_at \
         FROM created) \
     SELECT created_at FROM created";
@@ -89,7 +90,7 @@ async fn create_on_postgres(
         row.name.clone().into(),
         row.phone.clone().into(),
         row.description.clone().into(),
-        Changed::of(&row).to_json().into(),
+        Changed::of(&row, Origin::Application).to_json().into(),
         new.traceparent.clone().into(),
     ];
     let create = Statement::from_sql_and_values(DbBackend::Postgres, CREATE, values);
@@ -107,7 +108,8 @@ pub async fn create(tx: &DatabaseTransaction, new: &NewCustomer) -> Result<custo
     }
     let row = first_state(new);
     insert(tx, &row).await?;
-    outbox::enqueue(tx, &row, Kind::Created, new.traceparent.clone()).await?;
+    let traceparent = new.traceparent.clone();
+    outbox::enqueue(tx, &row, (Kind::Created, Origin::Application), traceparent).await?;
     Ok(row)
 }
 
@@ -124,7 +126,13 @@ pub async fn update(
         return Ok(row.clone());
     }
     let updated = store(tx, row, (email, fields), now).await?;
-    outbox::enqueue(tx, &updated, Kind::Updated, traceparent).await?;
+    outbox::enqueue(
+        tx,
+        &updated,
+        (Kind::Updated, Origin::Application),
+        traceparent,
+    )
+    .await?;
     Ok(updated)
 }
 
@@ -145,7 +153,7 @@ pub async fn resend(
     } else {
         Kind::Updated
     };
-    outbox::enqueue(tx, &again, kind, traceparent).await?;
+    outbox::enqueue(tx, &again, (kind, Origin::Application), traceparent).await?;
     Ok(again)
 }
 
@@ -156,13 +164,43 @@ pub async fn delete(
     now: DateTime<Utc>,
     traceparent: Option<String>,
 ) -> Result<customer::Model, DbErr> {
-    let deleted = bury(tx, row, now).await?;
-    outbox::enqueue(tx, &deleted, Kind::Deleted, traceparent).await?;
+    let deleted = end(tx, row, now).await?;
+    outbox::enqueue(
+        tx,
+        &deleted,
+        (Kind::Deleted, Origin::Application),
+        traceparent,
+    )
+    .await?;
     Ok(deleted)
 }
 
-/// Inserts a row and no outbox row: for what came from Stripe, and within [`create`].
-pub async fn insert(tx: &DatabaseTransaction, row: &customer::Model) -> Result<(), Error> {
+/// Gives a locked row the values that Stripe has, canonical and valid. At least one of them is new.
+pub async fn take(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    (email, fields): (&Email, &Fields),
+    now: DateTime<Utc>,
+    traceparent: Option<String>,
+) -> Result<customer::Model, Error> {
+    let taken = store(tx, row, (email, fields), now).await?;
+    outbox::enqueue(tx, &taken, (Kind::Updated, Origin::Stripe), traceparent).await?;
+    Ok(taken)
+}
+
+/// Makes a locked row a tombstone, because the customer was deleted in Stripe.
+pub async fn bury(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    now: DateTime<Utc>,
+    traceparent: Option<String>,
+) -> Result<customer::Model, DbErr> {
+    let buried = end(tx, row, now).await?;
+    outbox::enqueue(tx, &buried, (Kind::Deleted, Origin::Stripe), traceparent).await?;
+    Ok(buried)
+}
+
+async fn insert(tx: &DatabaseTransaction, row: &customer::Model) -> Result<(), Error> {
     let insert = customer::ActiveModel {
         id: Set(row.id),
         email: Set(row.email.clone()),
@@ -181,9 +219,7 @@ pub async fn insert(tx: &DatabaseTransaction, row: &customer::Model) -> Result<(
     Ok(())
 }
 
-/// Gives a locked row new values at `rev + 1` and writes no outbox row: for what came from Stripe,
-/// and within [`update`].
-pub async fn store(
+async fn store(
     tx: &DatabaseTransaction,
     row: &customer::Model,
     (email, fields): (&Email, &Fields),
@@ -219,7 +255,7 @@ async fn save(
     saved.into_iter().next().ok_or(DbErr::RecordNotUpdated)
 }
 
-/// Frees a locked row's e-mail for another row, within one transaction: before it ends, [`store`] gives the
+/// Frees a locked row's e-mail for another row, within one transaction: before it ends, [`take`] gives the
 /// row another one.
 pub async fn give_up_email(tx: &DatabaseTransaction, row: &customer::Model) -> Result<(), DbErr> {
     let given_up = customer::ActiveModel {
@@ -231,9 +267,7 @@ pub async fn give_up_email(tx: &DatabaseTransaction, row: &customer::Model) -> R
     Ok(())
 }
 
-/// Makes a locked row a tombstone at `rev + 1` and writes no outbox row: for a delete that came from
-/// Stripe, and within [`delete`].
-pub async fn bury(
+async fn end(
     tx: &DatabaseTransaction,
     row: &customer::Model,
     now: DateTime<Utc>,

@@ -10,6 +10,7 @@ mod m20261123_000007_fingerprint;
 mod m20261128_000009_replaced;
 mod m20261128_000010_mode;
 mod m20261128_000011_tombstone_email;
+mod m20261128_000012_event;
 mod m20261128_000015_order;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000009_replaced::Migration),
             Box::new(m20261128_000010_mode::Migration),
             Box::new(m20261128_000011_tombstone_email::Migration),
+            Box::new(m20261128_000012_event::Migration),
             Box::new(m20261128_000015_order::Migration),
         ]
     }

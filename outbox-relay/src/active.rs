@@ -1,28 +1,46 @@
-//! The relay that holds the lease. One step publishes one batch, while the batch before it is being
-//! deleted and the one behind it is being read.
+//! The relay that holds the lease. It keeps a window of rows in flight: while some wait for their
+//! confirms, earlier ones are being deleted and later ones are being read.
 
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, OptionFuture};
 use metrics::counter;
 use platform::broker::{self, Outcome, Publisher};
+use platform::steps::Steps;
 use sea_orm::DbErr;
 use sea_orm::prelude::Uuid;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use crate::publish::{Tally, publish};
-use crate::read::{Batch, Cursor, read};
-use crate::settle::{settle, verdict};
+use crate::publish::Tally;
+use crate::read::{Cursor, Found, Row, read};
+use crate::settle::{Verdict, settle};
 use crate::{Relay, Term};
+
+/// How long a relay that stops waits for the confirms of what is in flight.
+const LAST_CONFIRMS: Duration = Duration::from_secs(1);
+/// Windows of confirmed rows that may wait to be deleted before no more rows are read.
+const UNDELETED: usize = 4;
 
 pub struct Active<'a> {
     relay: &'a Relay,
     term: &'a Term,
     publisher: Option<Publisher>,
     cursor: Cursor,
-    /// Read, but not published yet.
-    next: Option<Batch>,
-    /// Confirmed, but not deleted yet.
-    confirmed: Vec<i64>,
+    reading: Option<BoxFuture<'a, Result<Found, DbErr>>>,
+    /// Read, but not sent yet.
+    next: VecDeque<Row>,
+    /// The last read was full.
+    has_more: bool,
+    /// Sent, and not answered yet.
+    in_flight: VecDeque<(i64, Uuid)>,
+    /// What became of what was answered; confirmed rows are in it until they are deleted.
+    verdict: Verdict,
+    /// Of the confirmed rows, the first so many are being deleted.
+    settling: Option<(usize, BoxFuture<'a, Result<(), Error>>)>,
+    /// What was read from the lowest id on is being published.
+    is_restarted: bool,
     /// Why some rows wait to be published again.
     trouble: Option<String>,
 }
@@ -30,7 +48,7 @@ pub struct Active<'a> {
 /// What one step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Rows in the batch that was published.
+    /// Rows whose outcome became known.
     pub read: usize,
     /// Of those, the ones that are done with.
     pub confirmed: usize,
@@ -40,7 +58,7 @@ pub struct Counts {
     pub returned: usize,
     /// Of the unsettled, those whose fate nobody knows.
     pub unknown: usize,
-    /// The next batch is at hand already.
+    /// There is more to do at once.
     pub more: bool,
 }
 
@@ -58,6 +76,13 @@ pub enum Error {
     Replaced,
 }
 
+/// What one wait came to.
+enum Event {
+    Outcomes(Vec<Outcome>),
+    Found(Result<Found, DbErr>),
+    Settled(Result<(), Error>),
+}
+
 impl<'a> Active<'a> {
     pub fn new(relay: &'a Relay, term: &'a Term) -> Self {
         Self {
@@ -65,35 +90,52 @@ impl<'a> Active<'a> {
             term,
             publisher: None,
             cursor: Cursor::new(Instant::now()),
-            next: None,
-            confirmed: Vec::new(),
+            reading: None,
+            next: VecDeque::new(),
+            has_more: false,
+            in_flight: VecDeque::new(),
+            verdict: Verdict::default(),
+            settling: None,
+            is_restarted: false,
             trouble: None,
         }
     }
 
-    /// Publishes the next batch, if there is one, and settles what is confirmed. What a full batch
-    /// leaves to settle is settled while the next one is published.
+    /// Publishes rows and settles those that are confirmed, until nothing is left to do, some row
+    /// was not confirmed, or a whole window was answered. In the last case the rows behind it are in
+    /// flight, and the next step goes on with them.
     pub async fn run_once(&mut self) -> Result<Counts, Error> {
-        self.open().await?;
-        if self.next.is_none() {
-            self.settle_and_read().await?;
+        if let Err(error) = self.open().await {
+            return Err(self.fail(error).await);
         }
-        let Some(batch) = self.next.take() else {
-            return Ok(Counts::default());
-        };
-        if !self.term.is_valid() {
-            return Err(Error::Replaced);
+        let window = usize::from(self.relay.window());
+        let (mut counts, mut tally) = (Counts::default(), Tally::default());
+        let mut may_read = true;
+        loop {
+            self.start_reading(&mut may_read);
+            self.start_settling().await;
+            self.send(window).await?;
+            if self.in_flight.is_empty() && self.reading.is_none() && self.settling.is_none() {
+                break;
+            }
+            let done = match self.wait().await {
+                Event::Outcomes(outcomes) => {
+                    self.note(&outcomes, (&mut counts, &mut tally));
+                    Ok(())
+                }
+                Event::Found(found) => self.take(found),
+                Event::Settled(settled) => self.settled(settled),
+            };
+            if let Err(error) = done {
+                return Err(self.fail(error).await);
+            }
+            if counts.read >= window && self.verdict.stuck.is_empty() {
+                counts.more = true;
+                break;
+            }
         }
-        self.relay.steps.reach("relay: publish").await;
-        let counts = self.publish(batch).await?;
-        self.relay.steps.reach("relay: settle").await;
-        if self.next.is_none() {
-            self.settle_and_read().await?;
-        }
-        Ok(Counts {
-            more: self.next.is_some(),
-            ..counts
-        })
+        self.conclude(&mut counts, &tally);
+        Ok(counts)
     }
 
     /// Why rows of this or an earlier step wait to be published again, in a sentence.
@@ -101,10 +143,22 @@ impl<'a> Active<'a> {
         self.trouble.as_deref()
     }
 
-    /// Settles what is confirmed, and publishes nothing more.
-    pub async fn finish(self) -> Result<(), Error> {
+    /// Waits for what is in flight and settles what is confirmed; sends nothing more.
+    pub async fn finish(mut self) -> Result<(), Error> {
+        self.reading = None;
+        if let Some((count, settling)) = self.settling.take() {
+            settling.await?;
+            self.verdict.confirmed.drain(..count);
+        }
+        let until = Instant::now() + LAST_CONFIRMS;
+        while !self.in_flight.is_empty()
+            && let Some(publisher) = &mut self.publisher
+            && let Ok(outcomes) = timeout_at(until, publisher.outcomes()).await
+        {
+            self.note(&outcomes, (&mut Counts::default(), &mut Tally::default()));
+        }
         self.relay.steps.reach("relay: last settle").await;
-        settle(self.relay, &self.confirmed, self.term.epoch()).await
+        settle(self.relay, self.verdict.confirmed, self.term.epoch()).await
     }
 
     /// Leaves what was not settled alone for a while; what is new flows on.
@@ -114,7 +168,9 @@ impl<'a> Active<'a> {
 
     /// Forgets what was read, so that the next step starts with the lowest id.
     fn start_over(&mut self) {
-        self.next = None;
+        self.next.clear();
+        self.reading = None;
+        self.has_more = false;
         self.cursor.restart(Instant::now());
     }
 
@@ -125,125 +181,178 @@ impl<'a> Active<'a> {
             self.publisher = Some(publisher);
         }
         match &self.publisher {
-            Some(publisher) if publisher.is_blocked() => Err(Error::Blocked),
+            Some(publisher) if publisher.is_blocked() && self.in_flight.is_empty() => {
+                Err(Error::Blocked)
+            }
             _ => Ok(()),
         }
     }
 
-    /// Publishes a batch, while the one before it is being deleted and, if there may be one, the
-    /// one behind it is being read.
-    async fn publish(&mut self, batch: Batch) -> Result<Counts, Error> {
-        let Self {
-            relay,
-            term,
-            publisher: Some(publisher),
-            cursor,
-            confirmed,
-            ..
-        } = self
-        else {
-            return Ok(Counts::default());
-        };
-        let restarted = batch.restarted;
-        let (rows, messages): (Vec<_>, Vec<_>) = batch
-            .rows
-            .into_iter()
-            .map(|row| ((row.id, row.customer_id), row.message))
-            .unzip();
-        let in_flight = rows
-            .iter()
-            .map(|(id, _)| id)
-            .chain(&*confirmed)
-            .copied()
-            .collect();
-        let read_ahead = async {
-            if !batch.full {
-                return Ok(Batch::default());
-            }
-            read(&relay.db, cursor, &in_flight, relay.window()).await
-        };
-        let (outcomes, settled, ahead) = tokio::join!(
-            publish(publisher, messages),
-            settle(relay, confirmed, term.epoch()),
-            read_ahead,
-        );
-        let taken = self.take(settled, ahead);
-        // What the broker has said holds, whatever the database answered.
-        let counts = self.note(&rows, &outcomes, restarted);
-        taken?;
-        Ok(counts)
+    /// Reads once in a step, and on while there is more and the window may run dry.
+    fn start_reading(&mut self, may_read: &mut bool) {
+        let limit = self.relay.window();
+        let window = usize::from(limit);
+        let is_low =
+            self.next.len() <= window / 2 && self.verdict.confirmed.len() <= UNDELETED * window;
+        let is_due = is_low && (self.has_more || (*may_read && self.next.is_empty()));
+        if self.reading.is_some() || !is_due || !self.verdict.stuck.is_empty() {
+            return;
+        }
+        *may_read = false;
+        let sent = self.in_flight.iter().map(|(id, _)| *id);
+        let unsent = self.next.iter().map(|row| row.id);
+        let confirmed = self.verdict.confirmed.iter().copied();
+        let in_flight: HashSet<i64> = sent.chain(unsent).chain(confirmed).collect();
+        let range = self.cursor.range(Instant::now(), &in_flight);
+        let (relay, source) = (self.relay, self.term.source());
+        self.reading = Some(read(&relay.db, source, (range, limit), in_flight).boxed());
     }
 
-    /// Both at the same time. What is being deleted is not read again, because it counts as in
-    /// flight.
-    async fn settle_and_read(&mut self) -> Result<(), Error> {
-        let Self {
-            relay,
-            term,
-            cursor,
-            confirmed,
-            ..
-        } = self;
-        let in_flight = confirmed.iter().copied().collect();
-        let (settled, batch) = tokio::join!(
-            settle(relay, confirmed, term.epoch()),
-            read(&relay.db, cursor, &in_flight, relay.window()),
-        );
-        self.take(settled, batch)
+    /// Deletes confirmed rows, a window of them at a time while there is a backlog.
+    async fn start_settling(&mut self) {
+        let count = self.verdict.confirmed.len();
+        let is_idle = self.in_flight.is_empty() && self.reading.is_none();
+        let is_enough = count >= usize::from(self.relay.window()) || !self.has_more || is_idle;
+        if self.settling.is_some() || count == 0 || !is_enough {
+            return;
+        }
+        if let Some(steps) = self.steps() {
+            steps.reach("relay: settle").await;
+        }
+        let ids = self.verdict.confirmed.clone();
+        let settling = settle(self.relay, ids, self.term.epoch()).boxed();
+        self.settling = Some((count, settling));
     }
 
-    /// Takes over what the database did.
-    fn take(
-        &mut self,
-        settled: Result<(), Error>,
-        batch: Result<Batch, DbErr>,
-    ) -> Result<(), Error> {
-        if settled.is_ok() {
-            self.confirmed.clear();
+    /// Sends rows until the window is full. After a row that was not confirmed, only what is in
+    /// flight is waited for.
+    async fn send(&mut self, window: usize) -> Result<(), Error> {
+        let is_blocked = self.publisher.as_ref().is_none_or(Publisher::is_blocked);
+        if !self.verdict.stuck.is_empty() || self.next.is_empty() || is_blocked {
+            return Ok(());
         }
-        let batch = match settled.and(batch.map_err(Error::Database)) {
-            Ok(batch) => batch,
-            Err(error) => {
-                // What was read before the error would be left out by the next reads.
-                self.start_over();
-                return Err(error);
+        if self.in_flight.len() >= window {
+            return Ok(());
+        }
+        if !self.term.is_valid() {
+            return Err(Error::Replaced);
+        }
+        if let Some(steps) = self.steps() {
+            steps.reach("relay: publish").await;
+        }
+        let room = (window - self.in_flight.len()).min(self.next.len());
+        counter!("relay_published_total").increment(room as u64);
+        for row in self.next.drain(..room) {
+            if let Some(publisher) = &mut self.publisher {
+                publisher.send(row.route, row.message);
+                self.in_flight.push_back((row.id, row.customer_id));
             }
-        };
-        if batch.restarted && batch.rows.is_empty() {
-            self.trouble = None;
         }
-        self.next = Some(batch).filter(|batch| !batch.rows.is_empty());
         Ok(())
     }
 
-    /// Takes over what the broker said of each row.
-    fn note(&mut self, rows: &[(i64, Uuid)], outcomes: &[Outcome], restarted: bool) -> Counts {
-        let verdict = verdict(rows, outcomes);
-        let tally = Tally::of(outcomes);
-        let counts = Counts {
-            read: rows.len(),
-            confirmed: verdict.confirmed.len(),
-            unsettled: rows.len() - verdict.confirmed.len(),
-            returned: tally.returned,
-            unknown: tally.unknown,
-            ..Counts::default()
-        };
-        counter!("relay_confirmed_total").increment(counts.confirmed as u64);
-        tracing::debug!(
-            rows = counts.read,
-            unsettled = counts.unsettled,
-            "published"
-        );
-        self.confirmed.extend(verdict.confirmed);
-        if restarted || tally.trouble().is_some() {
+    /// Waits for the broker or the database, whichever answers first. Cancelling it loses nothing.
+    async fn wait(&mut self) -> Event {
+        let publisher = self
+            .publisher
+            .as_mut()
+            .filter(|_| !self.in_flight.is_empty());
+        let outcomes = OptionFuture::from(publisher.map(|publisher| publisher.outcomes()));
+        let reading = OptionFuture::from(self.reading.as_mut());
+        let settling = OptionFuture::from(self.settling.as_mut().map(|(_, settling)| settling));
+        tokio::select! {
+            Some(outcomes) = outcomes => Event::Outcomes(outcomes),
+            Some(found) = reading => Event::Found(found),
+            Some(settled) = settling => Event::Settled(settled),
+            else => Event::Outcomes(vec![Outcome::Unknown; self.in_flight.len()]),
+        }
+    }
+
+    /// Where a test may hold the relay up: only while no query is under way, which would keep its
+    /// connection.
+    fn steps(&self) -> Option<&'a Steps> {
+        let is_quiet = self.reading.is_none() && self.settling.is_none();
+        is_quiet.then_some(&self.relay.steps)
+    }
+
+    /// Takes over what the broker said of the oldest rows in flight.
+    fn note(&mut self, outcomes: &[Outcome], (counts, tally): (&mut Counts, &mut Tally)) {
+        let before = self.verdict.confirmed.len();
+        for outcome in outcomes {
+            tally.add(*outcome);
+            if let Some(row) = self.in_flight.pop_front() {
+                self.verdict.add(row, *outcome);
+            }
+        }
+        let confirmed = self.verdict.confirmed.len() - before;
+        counter!("relay_confirmed_total").increment(confirmed as u64);
+        counts.read += outcomes.len();
+        counts.confirmed += confirmed;
+        counts.unsettled += outcomes.len() - confirmed;
+        // What was read behind a row counted on it.
+        let stuck = &self.verdict.stuck;
+        if !stuck.is_empty() {
+            self.next.retain(|row| !stuck.contains(&row.customer_id));
+        }
+    }
+
+    /// Takes over what was read.
+    fn take(&mut self, found: Result<Found, DbErr>) -> Result<(), Error> {
+        self.reading = None;
+        let found = found.map_err(Error::Database)?;
+        self.has_more = found.is_full;
+        let is_restart = found.is_restart();
+        let rows = found.take(&mut self.cursor);
+        if is_restart && rows.is_empty() && !self.has_more {
+            self.trouble = None;
+        }
+        self.is_restarted |= is_restart;
+        let stuck = &self.verdict.stuck;
+        let rows = rows.into_iter();
+        self.next
+            .extend(rows.filter(|row| !stuck.contains(&row.customer_id)));
+        Ok(())
+    }
+
+    /// Takes over what was deleted.
+    fn settled(&mut self, settled: Result<(), Error>) -> Result<(), Error> {
+        let count = self.settling.take().map_or(0, |(count, _)| count);
+        settled?;
+        self.verdict.confirmed.drain(..count);
+        Ok(())
+    }
+
+    /// Ends a step that failed, with no query under way. A statement that is under way is waited for, because
+    /// only its answer tells which rows it has deleted.
+    async fn fail(&mut self, error: Error) -> Error {
+        self.start_over();
+        if let Some((count, settling)) = self.settling.take()
+            && settling.await.is_ok()
+        {
+            self.verdict.confirmed.drain(..count);
+        }
+        error
+    }
+
+    /// Ends a step. If some row was not confirmed, nothing is in flight any more.
+    fn conclude(&mut self, counts: &mut Counts, tally: &Tally) {
+        (counts.returned, counts.unknown) = (tally.returned, tally.unknown);
+        if counts.read > 0 {
+            tracing::debug!(
+                rows = counts.read,
+                unsettled = counts.unsettled,
+                "published"
+            );
+        }
+        if self.is_restarted || tally.trouble().is_some() {
             self.trouble = tally.trouble();
+            self.is_restarted = false;
         }
-        // What was read ahead counted on the rows before it.
-        if let Some(next) = &mut self.next {
-            next.rows
-                .retain(|row| !verdict.stuck.contains(&row.customer_id));
+        if counts.more {
+            return;
         }
-        self.next.take_if(|next| next.rows.is_empty());
+        self.verdict.stuck.clear();
+        counts.more = self.has_more || !self.next.is_empty();
         // Only a new publisher declares the topology, and after an unknown outcome this one is done
         // for.
         if tally.returned > 0 || tally.unknown > 0 {
@@ -251,7 +360,7 @@ impl<'a> Active<'a> {
         }
         if tally.unknown > 0 {
             self.start_over();
+            counts.more = false;
         }
-        counts
     }
 }

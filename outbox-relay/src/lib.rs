@@ -2,7 +2,7 @@
 //! after its own confirm.
 //!
 //! Every event reaches the broker at least once, and no rev of a customer goes out before an
-//! earlier one of the same customer is confirmed or on its way in the same batch. One relay is
+//! earlier one of the same customer is confirmed or on its way on the same channel. One relay is
 //! active at a time, by a lease; the others stand by.
 
 use std::time::Duration;
@@ -50,11 +50,8 @@ pub struct Relay {
 #[derive(Args, Clone, Debug)]
 #[group(id = "outbox_relay")]
 pub struct Options {
-    // Between two batches the relay waits for the last confirms. On two cores, with RabbitMQ and
-    // Postgres on the same ones, batches of 250, 500, 1000 and 2000 gave 7.9, 9.1, 10.7 and 11.1
-    // thousand events per second; and what is in flight is published twice when the connection is
-    // lost.
-    /// How many events are published at a time
+    // What is in flight is published twice when the connection is lost.
+    /// How many events may wait for their confirms
     #[arg(
         long = "relay-window",
         env = "RELAY_WINDOW",
@@ -99,7 +96,7 @@ impl Default for Options {
 impl Relay {
     /// How many rows to read at a time.
     fn window(&self) -> u16 {
-        // Inside the process a confirm is the worker's ack: large batches would only be acked late
+        // Inside the process a confirm is the worker's ack: a large window would only be acked late
         // and settled late.
         const IN_PROCESS: u16 = 100;
         match self.broker {
@@ -120,8 +117,7 @@ pub struct Components {
 
 impl Components {
     pub fn new(health: &Health) -> Self {
-        // Longer than the slowest single step, which is to wait for the confirms of a batch in vain
-        // (30 s).
+        // Longer than the slowest single step, which is to wait for a confirm in vain (30 s).
         let stalled_after = Duration::from_secs(60);
         Self {
             relay: health.component("relay", stalled_after),

@@ -1,16 +1,11 @@
-//! Publishes a batch, and says in words what it means when the broker does not take it.
+//! What the outcomes of publishing come to, and in words what it means when the broker does not take
+//! an event.
 
 use entity::message::{EXCHANGE, UPSYNC};
 use metrics::counter;
-use platform::broker::{Message, Outcome, Publisher};
+use platform::broker::Outcome;
 
-/// Publishes the whole batch: one outcome per message, in their order.
-pub(crate) async fn publish(publisher: &mut Publisher, messages: Vec<Message>) -> Vec<Outcome> {
-    counter!("relay_published_total").increment(messages.len() as u64);
-    publisher.publish(UPSYNC, messages).await
-}
-
-/// How many messages of a batch had which outcome.
+/// How many messages had which outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) refused: usize,
@@ -19,26 +14,15 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn of(outcomes: &[Outcome]) -> Self {
-        let count = |wanted| {
-            outcomes
-                .iter()
-                .filter(|outcome| **outcome == wanted)
-                .count()
+    pub(crate) fn add(&mut self, outcome: Outcome) {
+        let (count, name) = match outcome {
+            Outcome::Confirmed => return,
+            Outcome::Refused => (&mut self.refused, "refused"),
+            Outcome::Unroutable => (&mut self.returned, "returned"),
+            Outcome::Unknown => (&mut self.unknown, "unknown"),
         };
-        let tally = Self {
-            refused: count(Outcome::Refused),
-            returned: count(Outcome::Unroutable),
-            unknown: count(Outcome::Unknown),
-        };
-        for (outcome, count) in [
-            ("refused", tally.refused),
-            ("returned", tally.returned),
-            ("unknown", tally.unknown),
-        ] {
-            counter!("relay_unsettled_total", "outcome" => outcome).increment(count as u64);
-        }
-        tally
+        *count += 1;
+        counter!("relay_unsettled_total", "outcome" => name).increment(1);
     }
 
     /// What is wrong and what to do about it. Without the numbers, so that the same trouble is said
@@ -46,10 +30,10 @@ impl Tally {
     pub(crate) fn trouble(&self) -> Option<String> {
         if self.returned > 0 {
             return Some(format!(
-                "the broker returns events, because no queue is bound to the exchange {EXCHANGE} by \
-                 the key {UPSYNC}: the relay declares queue and binding anew before each attempt, so \
-                 find out who removes them (rabbitmqctl list_bindings) and whether AMQP_URL names \
-                 the right vhost"
+                "the broker returns events, because no queue is bound to the exchange \
+                 {EXCHANGE}.internal by their routing keys: the relay declares the queue {UPSYNC} and \
+                 its bindings before each attempt, so find out who removes them (rabbitmqctl \
+                 list_bindings) and whether AMQP_URL names the right vhost"
             ));
         }
         if self.refused > 0 {
@@ -74,9 +58,14 @@ impl Tally {
 mod tests {
     use super::*;
 
+    fn trouble(outcomes: &[Outcome]) -> Option<String> {
+        let mut tally = Tally::default();
+        outcomes.iter().for_each(|outcome| tally.add(*outcome));
+        tally.trouble()
+    }
+
     #[test]
     fn the_trouble_that_a_person_has_to_mend_comes_first() {
-        let trouble = |outcomes: &[Outcome]| Tally::of(outcomes).trouble();
         assert_eq!(trouble(&[Outcome::Confirmed]), None);
         let unknown = trouble(&[Outcome::Confirmed, Outcome::Unknown]);
         assert!(unknown.is_some_and(|text| text.contains("did not confirm")));
@@ -88,7 +77,6 @@ mod tests {
 
     #[test]
     fn the_same_trouble_is_said_in_the_same_words() {
-        let trouble = |outcomes: &[Outcome]| Tally::of(outcomes).trouble();
         assert_eq!(
             trouble(&[Outcome::Unroutable]),
             trouble(&[Outcome::Unroutable, Outcome::Unroutable, Outcome::Confirmed])

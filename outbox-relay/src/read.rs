@@ -1,11 +1,10 @@
-//! Reads the next batch: rows in the order of their ids, each only behind its customer's earlier
-//! one.
+//! Reads the next rows in the order of their ids, each only behind its customer's earlier one.
 
 use std::collections::HashSet;
 
-use entity::message;
+use entity::message::{Origin, SCHEMA};
 use entity::outbox::Kind;
-use platform::broker::Message;
+use platform::broker::{Message, Route};
 use platform::database::{Database, within_bounds};
 use sea_orm::prelude::{DateTimeUtc, Uuid};
 use sea_orm::sqlx::{self, AssertSqlSafe};
@@ -16,54 +15,60 @@ mod cursor;
 
 pub(crate) use cursor::{Cursor, Range};
 
-/// Rows to publish together.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
+/// Rows in the order of their ids.
+#[derive(Debug)]
+pub(crate) struct Found {
     pub(crate) rows: Vec<Row>,
-    /// There may be more behind it.
-    pub(crate) full: bool,
-    /// It was read from the lowest id on, so what could not be published before is in it.
-    pub(crate) restarted: bool,
+    /// There may be more behind them.
+    pub(crate) is_full: bool,
+    range: Range,
+    in_flight: HashSet<i64>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) id: i64,
     pub(crate) customer_id: Uuid,
+    pub(crate) route: Route,
     pub(crate) message: Message,
     /// The latest earlier row of the same customer that is still there.
     predecessor: Option<i64>,
 }
 
-/// The next rows that may go out, at most `limit`. `in_flight` are those that are being published,
-/// and the confirmed ones that are not deleted yet.
-///
-/// A row whose predecessor is neither in flight nor in the batch before it is held back until a
-/// later look: its predecessor is either stuck, or was committed so late that it has not been read
-/// yet.
+/// Reads at most `limit` rows of a range. `in_flight` are those that are being published, and the
+/// confirmed ones that are not deleted yet.
 pub(crate) async fn read(
     db: &Database,
-    cursor: &mut Cursor,
-    in_flight: &HashSet<i64>,
-    limit: u16,
-) -> Result<Batch, DbErr> {
-    let mut restarted = false;
-    loop {
-        let range = cursor.range(Instant::now(), in_flight);
-        restarted |= range.is_restart();
-        let found = within_bounds(query(db, select(&range, limit))).await?;
-        let rows = found.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-        let full = ids.len() >= usize::from(limit);
-        cursor.advance(range, &ids, full, Instant::now());
-        let rows = in_order(rows, in_flight);
-        if !rows.is_empty() || !full {
-            return Ok(Batch {
-                rows,
-                full,
-                restarted,
-            });
-        }
+    source: &str,
+    (range, limit): (Range, u16),
+    in_flight: HashSet<i64>,
+) -> Result<Found, DbErr> {
+    let found = within_bounds(query(db, select(&range, limit))).await?;
+    let rows = found.iter().map(|found| row(found, source));
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    Ok(Found {
+        is_full: rows.len() >= usize::from(limit),
+        rows,
+        range,
+        in_flight,
+    })
+}
+
+impl Found {
+    /// Whether it was read from the lowest id on, so what could not be published before is in it.
+    pub(crate) fn is_restart(&self) -> bool {
+        self.range.is_restart()
+    }
+
+    /// Moves the cursor on, and returns the rows that may go out.
+    ///
+    /// A row whose predecessor is neither in flight nor among the rows before it is held back until
+    /// a later read: its predecessor is either stuck, or was committed so late that it has not been
+    /// read yet.
+    pub(crate) fn take(self, cursor: &mut Cursor) -> Vec<Row> {
+        let ids: Vec<_> = self.rows.iter().map(|row| row.id).collect();
+        cursor.advance(self.range, &ids, self.is_full, Instant::now());
+        in_order(self.rows, &self.in_flight)
     }
 }
 
@@ -78,7 +83,7 @@ fn select(range: &Range, limit: u16) -> String {
     }
     format!(
         "select o.id, o.customer_id, o.rev, o.kind, cast(o.payload as text), o.traceparent, \
-            o.created_at, case when o.rev > 1 then (\
+            o.created_at, o.origin, case when o.rev > 1 then (\
                 select e.id from outbox e where e.customer_id = o.customer_id and e.rev < o.rev \
                 order by e.rev desc limit 1) end \
         from outbox o where o.id > {after}{except} order by o.id limit {limit}"
@@ -101,26 +106,33 @@ async fn query(db: &Database, sql: String) -> Result<Vec<QueryResult>, DbErr> {
     Ok(rows.into_iter().map(QueryResult::from).collect())
 }
 
-fn row(found: &QueryResult) -> Result<Row, DbErr> {
+fn row(found: &QueryResult, source: &str) -> Result<Row, DbErr> {
     let customer_id: Uuid = found.try_get_by_index(1)?;
     let rev: i64 = found.try_get_by_index(2)?;
     let kind: Kind = found.try_get_by_index(3)?;
     let payload: String = found.try_get_by_index(4)?;
     let created_at: DateTimeUtc = found.try_get_by_index(6)?;
+    let route = match found.try_get_by_index(7)? {
+        Origin::Application => Route::Event(kind.key()),
+        // Stripe has it already, so the worker has nothing to do.
+        Origin::Stripe => Route::ForeignEvent(kind.key()),
+    };
     Ok(Row {
         id: found.try_get_by_index(0)?,
         customer_id,
+        route,
         message: Message {
             // The same whenever the row is published again, so that a consumer can tell.
             id: format!("{customer_id}/{rev}"),
             kind: kind.event_type().to_owned(),
-            source: message::SOURCE.to_owned(),
+            source: source.to_owned(),
             subject: customer_id.to_string(),
+            schema: Some(SCHEMA.to_owned()),
             time: created_at,
             traceparent: found.try_get_by_index(5)?,
             body: payload.into(),
         },
-        predecessor: found.try_get_by_index(7)?,
+        predecessor: found.try_get_by_index(8)?,
     })
 }
 
@@ -154,6 +166,7 @@ mod tests {
             kind: String::new(),
             source: String::new(),
             subject: String::new(),
+            schema: None,
             time: DateTimeUtc::UNIX_EPOCH,
             traceparent: None,
             body: Default::default(),
@@ -161,6 +174,7 @@ mod tests {
         Row {
             id,
             customer_id: Uuid::nil(),
+            route: Route::Event("customer.updated"),
             message,
             predecessor,
         }

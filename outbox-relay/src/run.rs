@@ -16,7 +16,7 @@ use crate::{LEASE, Relay, Term, backlog, standby};
 /// How long a step may go on after the process was told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Relays until `stop`; then it ends the batch that is under way and gives the lease back.
+/// Relays until `stop`; then it waits a little for what is in flight and gives the lease back.
 ///
 /// Neither a database nor a broker that is away ends it: it says so in `relay.health`, backs off
 /// and goes on.
@@ -83,7 +83,7 @@ async fn step(active: &mut Active<'_>, pace: &mut Pace, relay: &Relay) -> Option
     match stepped {
         Ok(counts) => {
             relay.health.database.ok();
-            say_trouble(active, relay);
+            say_trouble(active.trouble(), relay);
             let wait = pace.after(&counts);
             if let Wait::Aside { retry, .. } = wait {
                 active.put_off(retry);
@@ -92,24 +92,25 @@ async fn step(active: &mut Active<'_>, pace: &mut Pace, relay: &Relay) -> Option
         }
         Err(Error::Replaced) => None,
         Err(error) => {
-            say_error(&error, active, relay).await;
+            let trouble = active.trouble().map(str::to_owned);
+            say_error(&error, trouble.as_deref(), relay).await;
             Some(pace.after_error())
         }
     }
 }
 
-fn say_trouble(active: &Active<'_>, relay: &Relay) {
-    match active.trouble() {
+fn say_trouble(trouble: Option<&str>, relay: &Relay) {
+    match trouble {
         Some(trouble) => relay.health.broker.problem(trouble),
         None => relay.health.broker.ok(),
     }
 }
 
-async fn say_error(error: &Error, active: &Active<'_>, relay: &Relay) {
+async fn say_error(error: &Error, trouble: Option<&str>, relay: &Relay) {
     let what = match error {
         // The broker was asked first, so it is there.
         Error::Database(error) => {
-            say_trouble(active, relay);
+            say_trouble(trouble, relay);
             return relay.health.database.problem(standby::away(error));
         }
         Error::Broker(source @ broker::Error::Topology { .. }) => chain(source),

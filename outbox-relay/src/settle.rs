@@ -1,4 +1,4 @@
-//! Decides which rows of a published batch are done with, and moves those to the timeline.
+//! Decides which published rows are done with, and moves those to the timeline.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use sea_orm::{DbBackend, DbErr};
 use crate::active::Error;
 use crate::{LEASE, Relay};
 
-/// What became of a batch.
+/// The rows that were published, since the last time none was in flight.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Verdict {
     /// The ids of the rows to delete.
@@ -22,20 +22,20 @@ pub(crate) struct Verdict {
     pub(crate) stuck: HashSet<Uuid>,
 }
 
-/// A row is done with after its own confirm, and only if every earlier row of the same customer in
-/// the batch is, too: what has to be published again is published again from the first unconfirmed
-/// row on, in order. A row without an outcome is not confirmed.
-pub(crate) fn verdict(rows: &[(i64, Uuid)], outcomes: &[Outcome]) -> Verdict {
-    let mut verdict = Verdict::default();
-    for (index, (id, customer_id)) in rows.iter().enumerate() {
-        let confirmed = outcomes.get(index) == Some(&Outcome::Confirmed);
-        if confirmed && !verdict.stuck.contains(customer_id) {
-            verdict.confirmed.push(*id);
+impl Verdict {
+    /// Adds the outcome of the row that was published next.
+    ///
+    /// A row is done with after its own confirm, and only if every earlier row of the same customer
+    /// is, too: what has to be published again is published again from the first unconfirmed row on,
+    /// in order.
+    pub(crate) fn add(&mut self, (id, customer_id): (i64, Uuid), outcome: Outcome) {
+        let is_confirmed = outcome == Outcome::Confirmed;
+        if is_confirmed && !self.stuck.contains(&customer_id) {
+            self.confirmed.push(id);
         } else {
-            verdict.stuck.insert(*customer_id);
+            self.stuck.insert(customer_id);
         }
     }
-    verdict
 }
 
 /// Moves confirmed rows out of the outbox, under the lease's epoch.
@@ -43,11 +43,11 @@ pub(crate) fn verdict(rows: &[(i64, Uuid)], outcomes: &[Outcome]) -> Verdict {
 /// # Errors
 /// `Replaced`, when the lease has another epoch by now. Nothing is moved then, and the new holder
 /// publishes them once more.
-pub(crate) async fn settle(relay: &Relay, ids: &[i64], epoch: i64) -> Result<(), Error> {
+pub(crate) async fn settle(relay: &Relay, ids: Vec<i64>, epoch: i64) -> Result<(), Error> {
     if ids.is_empty() {
         return Ok(());
     }
-    let settling = settled(relay, ids, epoch);
+    let settling = settled(relay, &ids, epoch);
     let settled = within_bounds(settling).await.map_err(Error::Database)?;
     tracing::debug!(rows = settled, "settled");
     // All of them are moved or, under a foreign lease, none; somebody who deletes rows
@@ -86,54 +86,45 @@ mod tests {
     }
 
     /// Rows of a few customers in the order of their ids, each with its outcome.
-    fn batch() -> impl Strategy<Value = (Vec<(i64, Uuid)>, Vec<Outcome>)> {
+    fn published() -> impl Strategy<Value = Vec<((i64, Uuid), Outcome)>> {
         prop::collection::vec((0..5_u128, outcome()), 0..40).prop_map(|drawn| {
-            let rows = drawn
-                .iter()
-                .zip(1..)
-                .map(|((customer, _), id)| (id, Uuid::from_u128(*customer)));
-            (
-                rows.collect(),
-                drawn.iter().map(|(_, outcome)| *outcome).collect(),
-            )
+            let rows = drawn.into_iter().zip(1..);
+            let rows =
+                rows.map(|((customer, outcome), id)| ((id, Uuid::from_u128(customer)), outcome));
+            rows.collect()
         })
+    }
+
+    fn verdict(published: &[((i64, Uuid), Outcome)]) -> Verdict {
+        let mut verdict = Verdict::default();
+        for (row, outcome) in published {
+            verdict.add(*row, *outcome);
+        }
+        verdict
     }
 
     proptest! {
         #[test]
-        fn only_confirmed_rows_are_settled((rows, outcomes) in batch()) {
-            let verdict = verdict(&rows, &outcomes);
-            for ((id, _), outcome) in rows.iter().zip(&outcomes) {
+        fn only_confirmed_rows_are_settled(published in published()) {
+            let verdict = verdict(&published);
+            for ((id, _), outcome) in &published {
                 prop_assert!(!verdict.confirmed.contains(id) || *outcome == Outcome::Confirmed);
             }
         }
 
         #[test]
-        fn what_is_left_of_a_customer_is_all_from_its_first_unconfirmed_row_on(
-            (rows, outcomes) in batch(),
-        ) {
-            let verdict = verdict(&rows, &outcomes);
-            for customer in rows.iter().map(|(_, customer)| *customer) {
-                let all = rows.iter().zip(&outcomes);
-                let of_customer = all.filter(|((_, other), _)| *other == customer);
+        fn rows_behind_an_unconfirmed_one_of_the_same_customer_stay(published in published()) {
+            let verdict = verdict(&published);
+            for customer in published.iter().map(|((_, customer), _)| *customer) {
+                let of_customer = published.iter().filter(|((_, other), _)| *other == customer);
                 let mut unconfirmed =
-                    of_customer.clone().filter(|(_, outcome)| **outcome != Outcome::Confirmed);
+                    of_customer.clone().filter(|(_, outcome)| *outcome != Outcome::Confirmed);
                 let from = unconfirmed.next().map_or(i64::MAX, |((id, _), _)| *id);
                 for ((id, _), _) in of_customer {
                     prop_assert_eq!(verdict.confirmed.contains(id), *id < from);
                 }
                 prop_assert_eq!(verdict.stuck.contains(&customer), from != i64::MAX);
             }
-        }
-
-        #[test]
-        fn a_row_without_an_outcome_is_not_confirmed(
-            (rows, mut outcomes) in batch(),
-            given in 0..40_usize,
-        ) {
-            outcomes.truncate(given);
-            let verdict = verdict(&rows, &outcomes);
-            prop_assert!(rows.iter().skip(given).all(|(id, _)| !verdict.confirmed.contains(id)));
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use entity::installation;
 use metrics::gauge;
 use platform::backoff::{Backoff, jitter};
-use platform::database::within_bounds;
+use platform::database::{self, within_bounds};
 use platform::lease::{Held, Lease};
 use sea_orm::DbErr;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -23,6 +24,8 @@ const BACKOFF: Backoff = Backoff {
 pub struct Term {
     lease: Lease,
     held: Held,
+    /// The CloudEvents source of what is published.
+    source: String,
     /// By our own clock, counted from before the lease was asked for: we stop before the database
     /// lets another one start.
     valid_until: Mutex<Instant>,
@@ -33,11 +36,19 @@ impl Term {
     pub async fn take(relay: &Relay, lease: &Lease) -> Result<Option<Self>, DbErr> {
         let valid_until = Instant::now() + lease.ttl;
         let held = within_bounds(lease.acquire(&relay.db, &relay.clock)).await?;
-        Ok(held.map(|held| Self {
+        let Some(held) = held else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
             lease: lease.clone(),
             held,
+            source: within_bounds(source(relay)).await?,
             valid_until: Mutex::new(valid_until),
         }))
+    }
+
+    pub(crate) fn source(&self) -> &str {
+        &self.source
     }
 
     pub fn epoch(&self) -> i64 {
@@ -89,6 +100,20 @@ impl Term {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn source(relay: &Relay) -> Result<String, DbErr> {
+    let tx = database::begin(&relay.db).await?;
+    let source = installation::source(&tx).await?;
+    tx.commit().await?;
+    if source.is_restored {
+        tracing::warn!(
+            source = source.uri,
+            "the database was restored from a dump, so events have a new source: consumers should read \
+             all customers again"
+        );
+    }
+    Ok(source.uri)
 }
 
 /// Stands by until the lease is ours; `None` when the process stops before that.

@@ -11,28 +11,52 @@ pub mod rabbitmq;
 
 pub use bytes::Bytes;
 
-/// A message: the attributes of a CloudEvent (<https://cloudevents.io>, version 1.0) and its JSON
-/// body.
+/// A message: the attributes of a CloudEvent (<https://cloudevents.io>, version 1.0) and its data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// Tells one message from another. At most 255 bytes; sent again, it is the same.
+    /// Identifies the event within its source. At most 255 bytes; a repetition has the same.
     pub id: String,
-    /// The event's type, such as `order.created`.
+    /// The event's type, such as `com.example.order.created`.
     pub kind: String,
     pub source: String,
     pub subject: String,
+    /// The schema of the body, as a URI.
+    pub schema: Option<String>,
     pub time: DateTime<Utc>,
     /// W3C trace context.
     pub traceparent: Option<String>,
+    /// The event's data: JSON, or empty.
     pub body: Bytes,
 }
 
-/// The queues of an application, each reached by its own name as the routing key of one exchange.
-/// Beside every queue `q` stands `q.dead`, where its dead letters are kept.
+/// The queues of an application, and the exchange on which it publishes its events.
+///
+/// On RabbitMQ `exchange` is a direct exchange to which other applications bind queues of their own.
+/// Our own queues are bound to the exchange `<exchange>.internal`. Beside every queue `q` stands
+/// `q.dead`, which keeps its dead letters.
 #[derive(Clone, Debug)]
 pub struct Topology {
     pub exchange: &'static str,
-    pub queues: &'static [&'static str],
+    /// The name of each queue, and the routing keys of the events that it receives.
+    pub queues: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// Where a message is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To one queue of the topology, by its name.
+    Queue(&'static str),
+    /// To every queue that is bound to this routing key, ours and those of other applications. It is
+    /// `Unroutable` if there is none.
+    Event(&'static str),
+    /// The same without our own queues. It is `Confirmed` also if there is no queue.
+    ForeignEvent(&'static str),
+}
+
+impl From<&'static str> for Route {
+    fn from(queue: &'static str) -> Self {
+        Self::Queue(queue)
+    }
 }
 
 /// What became of a published message.
@@ -74,7 +98,8 @@ pub enum Broker {
     RabbitMq(rabbitmq::Broker),
 }
 
-/// Publishes in order, batch by batch.
+/// Publishes in order. Messages are sent with [`Publisher::send`], and [`Publisher::outcomes`] reports
+/// what became of them; in between they are in flight.
 pub enum Publisher {
     InProcess(in_process::Publisher),
     RabbitMq(Box<rabbitmq::Publisher>),
@@ -135,20 +160,57 @@ impl Broker {
     }
 }
 
-impl Publisher {
-    /// Publishes `batch` to `queue` and waits, for a bounded time, until the fate of every message
-    /// is known: one outcome per message, in their order.
-    ///
-    /// After any `Unknown` this publisher is done for: drop it and open another.
-    pub async fn publish(&mut self, queue: &'static str, batch: Vec<Message>) -> Vec<Outcome> {
+impl Broker {
+    /// How many messages of a queue wait to be delivered.
+    pub async fn depth(&self, queue: &'static str) -> Result<u64, Error> {
         match self {
-            Self::InProcess(publisher) => publisher.publish(queue, batch).await,
-            Self::RabbitMq(publisher) => publisher.publish(queue, batch).await,
+            Self::InProcess(broker) => broker.depth(queue),
+            Self::RabbitMq(broker) => broker.depth(queue).await,
+        }
+    }
+}
+
+impl Publisher {
+    /// Sends a message behind those that were sent before. Does not wait; the caller bounds how many
+    /// are in flight.
+    pub fn send(&mut self, route: impl Into<Route>, message: Message) {
+        match self {
+            Self::InProcess(publisher) => publisher.send(route.into(), message),
+            Self::RabbitMq(publisher) => publisher.send(route.into(), message),
         }
     }
 
+    /// Waits, for a bounded time, until the outcome of the oldest message in flight is known, and
+    /// returns the outcomes of the oldest ones, in the order in which they were sent. Empty only if
+    /// nothing is in flight. Cancelling the wait loses nothing.
+    ///
+    /// After any `Unknown` this publisher is done for: drop it and open another.
+    pub async fn outcomes(&mut self) -> Vec<Outcome> {
+        match self {
+            Self::InProcess(publisher) => publisher.outcomes().await,
+            Self::RabbitMq(publisher) => publisher.outcomes().await,
+        }
+    }
+
+    /// Publishes `batch` while nothing else is in flight, and waits, for a bounded time, until every
+    /// outcome is known: one per message, in their order.
+    pub async fn publish(&mut self, route: impl Into<Route>, batch: Vec<Message>) -> Vec<Outcome> {
+        let (route, count) = (route.into(), batch.len());
+        if self.is_blocked() {
+            return vec![Outcome::Refused; count];
+        }
+        for message in batch {
+            self.send(route, message);
+        }
+        let mut outcomes = Vec::with_capacity(count);
+        while outcomes.len() < count {
+            outcomes.extend(self.outcomes().await);
+        }
+        outcomes
+    }
+
     /// Whether the broker takes nothing for now, because it runs out of memory or disk. Meanwhile
-    /// `publish` refuses.
+    /// `publish` refuses, and nothing should be sent.
     pub fn is_blocked(&self) -> bool {
         match self {
             Self::InProcess(_) => false,

@@ -10,10 +10,10 @@ WITH created AS (
         'Bench Customer', NULL, NULL, 1, NULL, now(), now())
     RETURNING id, email
 )
-INSERT INTO outbox (customer_id, rev, kind, payload, traceparent, created_at)
+INSERT INTO outbox (customer_id, rev, kind, origin, payload, traceparent, created_at)
 SELECT
-    id, 1, 'created',
-    ('{"id": "' || id || '", "rev": 1, "email": "' || email || '", "name": "Bench Customer",'
+    id, 1, 'created', 'application',
+    ('{"id": "' || id || '", "rev": 1, "origin": "application", "email": "' || email || '", "name": "Bench Customer",'
         || ' "phone": null, "description": null, "deleted": false,'
         || ' "created_at": "2026-01-01T00:00:00.123456Z", "updated_at": "2026-01-01T00:00:00.123456Z"}')::jsonb,
     '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', now()

@@ -71,6 +71,9 @@ pub struct Config {
     #[arg(long, env = "MAX_DELETE_PERCENT", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(..=100))]
     max_delete_percent: u64,
+    /// Publish the customers that a full pass imports: true or false
+    #[arg(long, env = "PUBLISH_IMPORTS", default_value_t = true, action = clap::ArgAction::Set)]
+    publish_imports: bool,
     /// How long it is kept what happened to a customer.
     #[arg(long, env = "TIMELINE_KEPT", default_value = "30d",
           value_parser = config::duration_between(Duration::ZERO, 3650 * DAY))]
@@ -118,6 +121,7 @@ impl Config {
                 count: self.max_deletes,
                 percent: self.max_delete_percent,
             },
+            publish_imports: self.publish_imports,
             timeline_kept: self.timeline_kept,
             read_budget: self.stripe_read_budget,
             ..Policy::default()

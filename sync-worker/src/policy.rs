@@ -75,6 +75,8 @@ pub struct Policy {
     pub owners: Owners,
     pub link_by_email: LinkByEmail,
     pub delete_cap: DeleteCap,
+    /// Whether the customers that a full pass imports are published.
+    pub publish_imports: bool,
     /// How long a customer's timeline is kept.
     pub timeline_kept: Duration,
     /// How many slices of Stripe's customers a full pass reads side by side; with 1 the order of its
@@ -95,6 +97,7 @@ impl Default for Policy {
                 count: 100,
                 percent: 10,
             },
+            publish_imports: true,
             timeline_kept: Duration::from_secs(30 * 24 * 3600),
             slices_at_once: 8,
             read_budget: None,

@@ -116,6 +116,7 @@ pub fn policy_digest(policy: &Policy) -> String {
         timeline_kept: _,
         slices_at_once: _,
         read_budget: _,
+        publish_imports: _,
     } = policy;
     let text = format!(
         "{on_database_delete:?} {on_stripe_delete:?} {owners:?} {link_by_email:?} {delete_cap:?}"

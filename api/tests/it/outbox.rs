@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use entity::message::Changed;
+use entity::message::{Changed, Origin};
 use entity::outbox::{self, Kind};
 use platform::test_support::each_database;
 use sea_orm::{ActiveValue::Set, EntityTrait};
@@ -37,7 +37,7 @@ async fn every_change_leaves_one_row_with_its_state_in_the_order_of_revs() {
             .iter()
             .map(|row| serde_json::from_value(row.payload.clone()).unwrap())
             .collect();
-        assert_eq!(states[3], Changed::of(last));
+        assert_eq!(states[3], Changed::of(last, Origin::Application));
         assert_eq!(states[0].phone, None);
         assert_eq!(states[1].name.as_deref(), Some("Bob"));
         assert!(rows.iter().all(|row| row.customer_id == last.id));

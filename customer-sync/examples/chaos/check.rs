@@ -89,8 +89,10 @@ struct Case<'a> {
     row: Option<&'a Row>,
     /// By clients and by people, in the order of their beginning.
     ops: Vec<&'a Op>,
-    /// What the consumer received of it, in that order.
+    /// The changes of applications that the consumer received of it, in that order.
     told: Vec<&'a State>,
+    /// The revs that it received, in that order.
+    heard: Vec<i64>,
     /// The same, each rev once and in the order of the revs.
     revs: Vec<&'a State>,
     /// What happened in Stripe to the customers that it is linked to or that name it.
@@ -111,6 +113,7 @@ impl<'a> Case<'a> {
             row: None,
             ops: Vec::new(),
             told: Vec::new(),
+            heard: Vec::new(),
             revs: Vec::new(),
             events: Vec::new(),
             conflicts: Vec::new(),
@@ -172,6 +175,10 @@ impl<'a> Cases<'a> {
         for state in &evidence.told {
             let id = case(&mut cases, state.id);
             cases.entry(id).and_modify(|case| case.told.push(state));
+        }
+        for (id, rev) in &evidence.heard {
+            let id = case(&mut cases, *id);
+            cases.entry(id).and_modify(|case| case.heard.push(*rev));
         }
         for event in &evidence.events {
             let linked = of_stripe_id.get(&*event.copy.stripe_id).copied();

@@ -17,8 +17,10 @@ pub(crate) struct Evidence {
     pub(crate) faults: Vec<Fault>,
     pub(crate) rows: Vec<Row>,
     pub(crate) conflicts: Vec<Conflict>,
-    /// What a consumer of its own received, in that order.
+    /// The changes of applications that a consumer of its own received, in that order.
     pub(crate) told: Vec<State>,
+    /// The customer and rev of every change that it received, in that order.
+    pub(crate) heard: Vec<(Uuid, i64)>,
     /// The living customers in Stripe.
     pub(crate) copies: Vec<Copy>,
     /// Everything that happened in Stripe, oldest first.

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use check::report::{Run, report};
-use evidence::tap::{self, Told};
+use evidence::tap::{self, Received, Told};
 use evidence::{Evidence, Request, database, stripe};
 use history::{History, lock};
 use load::{Load, Rates};
@@ -227,13 +227,14 @@ impl Stage {
             }
             requests.extend(more);
         }
-        let told = std::mem::take(&mut *lock(&self.told));
+        let Received { told, heard } = std::mem::take(&mut *lock(&self.told));
         Ok(Evidence {
             ops,
             faults,
             rows: database::rows(db).await?,
             conflicts: database::conflicts(db).await?,
             told,
+            heard,
             copies: stripe::copies(http, sandbox).await?,
             events: stripe::events(http, sandbox).await?,
             requests,

@@ -10,6 +10,7 @@ mod gate;
 mod heal;
 mod ledger;
 mod people;
+mod published;
 mod schedule;
 mod weather;
 mod work;

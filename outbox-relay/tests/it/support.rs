@@ -5,14 +5,12 @@ use std::time::Duration;
 use entity::customer;
 use entity::email::Email;
 use entity::fields::Fields;
-use entity::message::{EXCHANGE, UPSYNC};
+use entity::message::{CHANGES, EXCHANGE, UPSYNC};
 use entity::outbox;
 use entity::write::{self, NewCustomer};
-use lapin::options::{
-    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::options::{QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ConnectionProperties};
 use outbox_relay::{Components, LEASE, Options, Relay, Term};
 use platform::broker::{Broker, Consumer, Delivery, Topology};
 use platform::clock::Clock;
@@ -32,7 +30,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) const TOPOLOGY: Topology = Topology {
     exchange: EXCHANGE,
-    queues: &[UPSYNC],
+    queues: &[(UPSYNC, &CHANGES)],
 };
 
 pub(crate) fn in_process() -> Broker {
@@ -141,6 +139,31 @@ pub(crate) async fn update_in(
         .unwrap()
 }
 
+/// The last rev of a customer.
+pub(crate) async fn delete(db: &Database, customer: &customer::Model) -> customer::Model {
+    let tx = database::begin(db).await.unwrap();
+    let row = customer::lock(&tx, customer.id).await.unwrap().unwrap();
+    let now = database::now(&tx, &Clock::system()).await.unwrap();
+    let deleted = write::delete(&tx, &row, now, None).await.unwrap();
+    tx.commit().await.unwrap();
+    deleted
+}
+
+/// The next rev of a customer, made in Stripe.
+pub(crate) async fn take_from_stripe(db: &Database, customer: &customer::Model) -> customer::Model {
+    let tx = database::begin(db).await.unwrap();
+    let row = customer::lock(&tx, customer.id).await.unwrap().unwrap();
+    let fields = Fields {
+        phone: Some(format!("{}", row.rev + 1)),
+        ..row.fields()
+    };
+    let email = Email::parse(&row.email).unwrap();
+    let now = database::now(&tx, &Clock::system()).await.unwrap();
+    let taken = write::take(&tx, &row, (&email, &fields), now, None).await;
+    tx.commit().await.unwrap();
+    taken.unwrap()
+}
+
 pub(crate) fn event(customer: &customer::Model) -> String {
     format!("{}/{}", customer.id, customer.rev)
 }
@@ -207,7 +230,7 @@ pub(crate) async fn until_says(health: &Health, name: &str, part: &str) -> Strin
 }
 
 /// An exchange and a queue that no other test uses. Nothing is routed to the queue until the test
-/// says so, because the relay publishes by a key that is not this queue's name.
+/// says so.
 pub(crate) struct Wiring {
     pub(crate) broker: Broker,
     pub(crate) queue: &'static str,
@@ -223,7 +246,7 @@ impl Wiring {
         let queue: &'static str = format!("test.{id}.events").leak();
         let topology = Topology {
             exchange,
-            queues: vec![queue].leak(),
+            queues: vec![(queue, &[][..])].leak(),
         };
         let broker = Broker::rabbitmq(rabbitmq_url(), topology, "outbox-relay-test");
         // Declares both.
@@ -241,57 +264,32 @@ impl Wiring {
         }
     }
 
-    pub(crate) async fn route_all(&self) {
-        let options = QueueBindOptions::default();
-        let (queue, exchange) = (self.queue.into(), self.exchange.into());
-        let none = FieldTable::default();
-        self.channel
-            .queue_bind(queue, exchange, UPSYNC.into(), options, none)
-            .await
-            .unwrap();
-    }
-
-    pub(crate) async fn route_nothing(&self) {
-        let (queue, exchange) = (self.queue.into(), self.exchange.into());
-        let none = FieldTable::default();
-        self.channel
-            .queue_unbind(queue, exchange, UPSYNC.into(), none)
-            .await
-            .unwrap();
-    }
-
-    /// Routes the events of these customers only, by a second exchange that looks at the header.
-    pub(crate) async fn route_only(&self, customers: &[&customer::Model]) {
-        let by_header = format!("{}.by-header", self.exchange);
-        let declaring = self.channel.exchange_declare(
-            by_header.as_str().into(),
-            ExchangeKind::Headers,
-            ExchangeDeclareOptions {
-                auto_delete: true,
-                ..ExchangeDeclareOptions::default()
-            },
-            FieldTable::default(),
-        );
-        declaring.await.unwrap();
-        for customer in customers {
-            let mut wanted = FieldTable::default();
-            let subject = AMQPValue::LongString(customer.id.to_string().into());
-            wanted.insert("cloudEvents:subject".into(), subject);
-            let (queue, options) = (self.queue.into(), QueueBindOptions::default());
-            let exchange = by_header.as_str().into();
+    /// Routes the changes of these kinds to the queue.
+    pub(crate) async fn route(&self, keys: &[&str]) {
+        for key in keys {
+            let options = QueueBindOptions::default();
+            let (queue, exchange) = (self.queue.into(), self.internal());
+            let none = FieldTable::default();
             self.channel
-                .queue_bind(queue, exchange, "".into(), options, wanted)
+                .queue_bind(queue, exchange, (*key).into(), options, none)
                 .await
                 .unwrap();
         }
-        let binding = self.channel.exchange_bind(
-            by_header.as_str().into(),
-            self.exchange.into(),
-            UPSYNC.into(),
-            ExchangeBindOptions::default(),
-            FieldTable::default(),
-        );
-        binding.await.unwrap();
+    }
+
+    pub(crate) async fn unroute(&self, keys: &[&str]) {
+        for key in keys {
+            let (queue, exchange) = (self.queue.into(), self.internal());
+            let none = FieldTable::default();
+            self.channel
+                .queue_unbind(queue, exchange, (*key).into(), none)
+                .await
+                .unwrap();
+        }
+    }
+
+    fn internal(&self) -> lapin::types::ShortString {
+        format!("{}.internal", self.exchange).into()
     }
 
     pub(crate) async fn consumer(&self) -> Consumer {

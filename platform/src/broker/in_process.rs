@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all, ready};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Delivery, Error, Message, Outcome, Topology};
+use super::{Delivery, Error, Message, Outcome, Route, Topology};
 
 /// Messages waiting in one queue; the next one waits outside.
 const CAPACITY: usize = 1024;
@@ -20,11 +22,15 @@ const KEPT: usize = 1024;
 /// Clones are the same broker.
 #[derive(Clone)]
 pub struct Broker {
-    queues: Arc<HashMap<&'static str, Arc<Queue>>>,
+    queues: Queues,
 }
+
+type Queues = Arc<HashMap<&'static str, Arc<Queue>>>;
 
 struct Queue {
     name: &'static str,
+    /// The routing keys of the events that it receives.
+    events: &'static [&'static str],
     waiting: Mutex<VecDeque<Waiting>>,
     room: Arc<Semaphore>,
     arrived: Notify,
@@ -40,8 +46,13 @@ struct Waiting {
 }
 
 pub struct Publisher {
-    queues: Arc<HashMap<&'static str, Arc<Queue>>>,
+    queues: Queues,
+    /// Never locked: its futures are not `Sync`, and a publisher is.
+    in_flight: tokio::sync::Mutex<VecDeque<InFlight>>,
 }
+
+/// When its publisher gives a message up, and what becomes of it until then.
+type InFlight = (Instant, BoxFuture<'static, Outcome>);
 
 pub struct Consumer {
     queue: Arc<Queue>,
@@ -68,7 +79,7 @@ impl Broker {
         let queues = topology
             .queues
             .iter()
-            .map(|&name| (name, Arc::new(Queue::new(name))));
+            .map(|&(name, events)| (name, Arc::new(Queue::new(name, events))));
         Self {
             queues: Arc::new(queues.collect()),
         }
@@ -85,15 +96,24 @@ impl Broker {
     pub(super) fn publisher(&self) -> Publisher {
         Publisher {
             queues: Arc::clone(&self.queues),
+            in_flight: tokio::sync::Mutex::default(),
         }
     }
 
+    pub(super) fn depth(&self, queue: &'static str) -> Result<u64, Error> {
+        let waiting = lock(&self.queue(queue)?.waiting).len();
+        Ok(u64::try_from(waiting).unwrap_or(u64::MAX))
+    }
+
+    fn queue(&self, name: &'static str) -> Result<&Arc<Queue>, Error> {
+        self.queues.get(name).ok_or_else(|| Error::Topology {
+            what: format!("the queue {name} is not in this broker's topology"),
+        })
+    }
+
     pub(super) fn consumer(&self, queue: &'static str, prefetch: u16) -> Result<Consumer, Error> {
-        let queue = self.queues.get(queue).ok_or_else(|| Error::Topology {
-            what: format!("the queue {queue} is not in this broker's topology"),
-        })?;
         Ok(Consumer {
-            queue: Arc::clone(queue),
+            queue: Arc::clone(self.queue(queue)?),
             prefetch: Arc::new(Semaphore::new(usize::from(prefetch.max(1)))),
             unsettled: Arc::new(Unsettled(Mutex::new(Some(HashMap::new())))),
             next_tag: 0,
@@ -102,14 +122,33 @@ impl Broker {
 }
 
 impl Queue {
-    fn new(name: &'static str) -> Self {
+    fn new(name: &'static str, events: &'static [&'static str]) -> Self {
         Self {
             name,
+            events,
             waiting: Mutex::default(),
             room: Arc::new(Semaphore::new(CAPACITY)),
             arrived: Notify::new(),
             dead: Mutex::default(),
             attempts: Mutex::default(),
+        }
+    }
+
+    /// Puts a message into the queue as soon as there is room, and resolves when it is settled.
+    async fn put(self: Arc<Self>, message: Message) -> Outcome {
+        let Ok(room) = Arc::clone(&self.room).acquire_owned().await else {
+            return Outcome::Unknown;
+        };
+        let (settled, answer) = oneshot::channel();
+        lock(&self.waiting).push_back(Waiting {
+            message,
+            settled,
+            _room: room,
+        });
+        self.arrived.notify_one();
+        match answer.await {
+            Ok(()) => Outcome::Confirmed,
+            Err(_) => Outcome::Unknown,
         }
     }
 
@@ -126,47 +165,62 @@ impl Queue {
 }
 
 impl Publisher {
-    pub(super) async fn publish(
-        &mut self,
-        queue: &'static str,
-        batch: Vec<Message>,
-    ) -> Vec<Outcome> {
-        let Some(queue) = self.queues.get(queue) else {
-            return vec![Outcome::Unroutable; batch.len()];
+    pub(super) fn send(&mut self, route: Route, message: Message) {
+        let mut outcome = match route {
+            // This broker serves one process, so there are no other applications.
+            Route::ForeignEvent(_) => ready(Outcome::Confirmed).boxed(),
+            Route::Queue(name) => to_each(self.queues.get(name).into_iter(), message),
+            Route::Event(key) => {
+                let bound = self.queues.values();
+                to_each(bound.filter(|queue| queue.events.contains(&key)), message)
+            }
         };
-        let deadline = Instant::now() + PATIENCE;
-        let mut answers = Vec::with_capacity(batch.len());
-        for message in batch {
-            let room = Arc::clone(&queue.room).acquire_owned();
-            let Ok(Ok(room)) = timeout_at(deadline, room).await else {
-                answers.push(None);
-                continue;
-            };
-            let (settled, answer) = oneshot::channel();
-            lock(&queue.waiting).push_back(Waiting {
-                message,
-                settled,
-                _room: room,
-            });
-            queue.arrived.notify_one();
-            answers.push(Some(answer));
+        // The first poll puts the message into the queue, or in line for it: polled in this order,
+        // they stand there in this order.
+        if let Some(known) = (&mut outcome).now_or_never() {
+            outcome = ready(known).boxed();
         }
-        let mut outcomes = Vec::with_capacity(answers.len());
-        for answer in answers {
-            let settled = match answer {
-                Some(answer) => timeout_at(deadline, answer)
-                    .await
-                    .is_ok_and(|answer| answer.is_ok()),
-                None => false,
-            };
-            outcomes.push(if settled {
-                Outcome::Confirmed
-            } else {
-                Outcome::Unknown
-            });
-        }
-        outcomes
+        let in_flight = self.in_flight.get_mut();
+        in_flight.push_back((Instant::now() + PATIENCE, outcome));
     }
+
+    pub(super) async fn outcomes(&mut self) -> Vec<Outcome> {
+        let mut known = Vec::new();
+        let in_flight = self.in_flight.get_mut();
+        let Some((give_up_at, oldest)) = in_flight.front_mut() else {
+            return known;
+        };
+        let outcome = timeout_at(*give_up_at, oldest).await;
+        known.push(outcome.unwrap_or(Outcome::Unknown));
+        in_flight.pop_front();
+        while let Some((_, next)) = in_flight.front_mut() {
+            let Some(outcome) = next.now_or_never() else {
+                break;
+            };
+            known.push(outcome);
+            in_flight.pop_front();
+        }
+        known
+    }
+}
+
+/// What becomes of a message for some queues: it is published when each of them has settled it.
+fn to_each<'a>(
+    queues: impl Iterator<Item = &'a Arc<Queue>>,
+    message: Message,
+) -> BoxFuture<'static, Outcome> {
+    let put = queues.map(|queue| Arc::clone(queue).put(message.clone()));
+    let put: Vec<_> = put.collect();
+    if put.is_empty() {
+        return ready(Outcome::Unroutable).boxed();
+    }
+    let all = join_all(put).map(|outcomes| {
+        let failed = outcomes
+            .into_iter()
+            .find(|outcome| *outcome != Outcome::Confirmed);
+        failed.unwrap_or(Outcome::Confirmed)
+    });
+    all.boxed()
 }
 
 impl Consumer {

@@ -11,7 +11,7 @@ use crate::config::Secret;
 mod confirm;
 mod connection;
 mod consumer;
-mod headers;
+mod envelope;
 mod publisher;
 mod topology;
 
@@ -36,7 +36,7 @@ pub struct Broker {
 pub struct Timeouts {
     /// For one step: to connect, to open a channel, to declare a queue, to send an ack.
     pub step: Duration,
-    /// For all the confirms of a batch.
+    /// For the confirm of a message.
     pub confirm: Duration,
     /// Between heartbeats, in whole seconds; after two without one the connection counts as lost.
     pub heartbeat: Duration,
@@ -78,6 +78,11 @@ impl Broker {
     pub(super) async fn consumer(&self, queue: &str, prefetch: u16) -> Result<Consumer, Error> {
         let (connection, channel) = Box::pin(self.open()).await?;
         Consumer::open(connection, channel, queue, prefetch).await
+    }
+
+    pub(super) async fn depth(&self, queue: &str) -> Result<u64, Error> {
+        let (connection, channel) = Box::pin(self.open()).await?;
+        topology::depth(&connection, &channel, queue).await
     }
 
     /// A connection with one channel on it, and everything declared.

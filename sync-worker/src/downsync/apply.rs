@@ -1,6 +1,7 @@
 //! Brings one copy of Stripe's home, under the link's lock, if it is newer than all that is known.
 //!
-//! What comes from Stripe raises the row's rev and writes no outbox row, so no echo can start.
+//! What comes from Stripe raises the row's rev and `synced_rev` with it, so there is nothing to push and no echo can
+//! start. Its outbox row goes to other consumers only.
 
 use chrono::{DateTime, Utc};
 use entity::message::Drift;

@@ -1,5 +1,6 @@
 //! Makes rows of customers that only Stripe had, a page of them as readily as one. Both sides agree on them, so
-//! nothing is pushed.
+//! nothing is pushed; other consumers get the rows as they get any other change, unless an operator wants no events
+//! of a bulk import.
 
 use std::collections::HashSet;
 
@@ -7,7 +8,8 @@ use chrono::{DateTime, Utc};
 use entity::email::Email;
 use entity::message::Drift;
 use entity::timeline::{self, Detail, Step};
-use entity::{customer, stripe_link};
+use entity::{customer, outbox, stripe_link};
+use platform::telemetry;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{OnConflict, Query};
 use sea_orm::{
@@ -24,10 +26,11 @@ pub(super) struct Newcomer<'a> {
 
 /// Inserts rows and links of customers that no link names and whose e-mail no living row has; returns how many those
 /// were. Where either is not so any more, nothing is made of that customer. In the order of their
-/// e-mails, and at most a page of them.
+/// e-mails, and at most a page of them. `is_published` is whether there are events of them.
 pub(super) async fn insert(
     tx: &DatabaseTransaction,
     newcomers: &[Newcomer<'_>],
+    is_published: bool,
     now: DateTime<Utc>,
 ) -> Result<HashSet<String>, DbErr> {
     let rows: Vec<_> = newcomers.iter().map(|new| new.row(now)).collect();
@@ -53,6 +56,11 @@ pub(super) async fn insert(
     let mut imported = HashSet::with_capacity(linked.len());
     for (new, _) in wanted.iter().filter(|(_, row)| linked.contains(&row.id)) {
         imported.insert(new.drift.copy.stripe_id.clone());
+    }
+    if is_published && !imported.is_empty() {
+        let rows = wanted.iter().map(|(_, row)| *row);
+        let rows = rows.filter(|row| linked.contains(&row.id));
+        outbox::enqueue_imported(tx, rows, &telemetry::traceparent()).await?;
     }
     let detail = Detail {
         result: Some("imported".to_owned()),

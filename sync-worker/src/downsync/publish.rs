@@ -72,6 +72,7 @@ fn message(drift: &Drift, now: DateTime<Utc>) -> anyhow::Result<Message> {
         kind: DRIFT.to_owned(),
         source: SOURCE.to_owned(),
         subject,
+        schema: None,
         time: now,
         traceparent: Some(telemetry::traceparent()),
         body: serde_json::to_vec(drift)

@@ -88,7 +88,7 @@ pub(super) async fn find_a_row(
         return no_row(tx, copy, (Reason::CustomerDeleted, Some(id)), now).await;
     }
     let newcomer = Newcomer { drift, email };
-    let imported = import::insert(tx, &[newcomer], now).await?;
+    let imported = import::insert(tx, &[newcomer], true, now).await?;
     if imported.is_empty() {
         return Err(write::Error::EmailTaken);
     }

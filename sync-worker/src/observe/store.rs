@@ -9,6 +9,7 @@ use entity::message::{Moment, StripeCopy};
 use entity::stripe_link::Parked;
 use entity::timeline::{self, Detail, Step};
 use entity::{conflict, stripe_link, unmatched, write};
+use platform::telemetry;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ActiveModelTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
@@ -92,7 +93,7 @@ pub async fn observe(
             (Observed::Deleted, row.rev)
         }
         Verdict::Bury => {
-            let buried = write::bury(tx, row, now).await?;
+            let buried = write::bury(tx, row, now, Some(telemetry::traceparent())).await?;
             settle(&mut change, link, buried.rev);
             change.expect_nothing();
             (Observed::Deleted, buried.rev)
@@ -205,7 +206,9 @@ async fn take(
     // The judge lets no e-mail through that does not parse.
     let email = Email::parse(merge.row.email.as_deref().unwrap_or_default())
         .expect("a merged row keeps an e-mail that a row may have");
-    Ok(write::store(tx, row, (&email, &merge.row), now).await?.rev)
+    let traceparent = Some(telemetry::traceparent());
+    let taken = write::take(tx, row, (&email, &merge.row), now, traceparent).await?;
+    Ok(taken.rev)
 }
 
 /// Notes the new agreement in the link.

@@ -175,6 +175,7 @@ async fn publish(world: &World, broker: &Broker, stripe_id: &str) -> Message {
         kind: DRIFT.to_owned(),
         source: SOURCE.to_owned(),
         subject: stripe_id.to_owned(),
+        schema: None,
         time: drift.read_at.at,
         traceparent: None,
         body: serde_json::to_vec(&drift).unwrap().into(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entity::customer;
-use entity::message::{Changed, EXCHANGE, QUEUES, SOURCE, UPSYNC};
+use entity::message::{Changed, EXCHANGE, Origin, QUEUES, SOURCE, UPSYNC};
 use platform::broker::{Broker, Message, Outcome, Topology};
 use platform::health::Health;
 use platform::supervisor::Supervisor;
@@ -40,9 +40,14 @@ fn message(row: &customer::Model) -> Message {
         kind: "customer.created".to_owned(),
         source: SOURCE.to_owned(),
         subject: row.id.to_string(),
+        schema: None,
         time: row.updated_at,
         traceparent: None,
-        body: Changed::of(row).to_json().to_string().into_bytes().into(),
+        body: Changed::of(row, Origin::Application)
+            .to_json()
+            .to_string()
+            .into_bytes()
+            .into(),
     }
 }
 

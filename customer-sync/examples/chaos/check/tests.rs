@@ -116,6 +116,7 @@ fn good() -> Evidence {
             parked: false,
         }],
         told: vec![first, second],
+        heard: vec![(id(), 1), (id(), 2)],
         copies: vec![copy("n2")],
         events: vec![
             event(Happened::Created, "n1", Some("req_1")),
@@ -132,6 +133,7 @@ fn deleted() -> Evidence {
     let grave = grave(3, "n2");
     evidence.ops.push(acked(Kind::Delete, &[], grave.clone()));
     evidence.told.push(grave.clone());
+    evidence.heard.push((id(), 3));
     evidence.rows[0].state = grave;
     evidence.copies.clear();
     let gone = event(Happened::Deleted, "n2", Some("req_3"));
@@ -146,12 +148,14 @@ fn edited() -> Evidence {
         .ops
         .push(by_person(Kind::Edit, &[(Field::Name, "h3")], 300));
     evidence.rows[0].state = state(3, "h3");
+    evidence.heard.push((id(), 3));
     evidence.copies = vec![copy("h3")];
     evidence.events.push(event(Happened::Updated, "h3", None));
     evidence
 }
 
 fn hold(evidence: &mut Evidence, rev: i64, name: &str) {
+    evidence.heard = (1..=rev).map(|rev| (id(), rev)).collect();
     evidence.rows[0].state = state(rev, name);
     evidence.copies = vec![copy(name)];
     evidence
@@ -396,11 +400,16 @@ fn what_was_deleted_and_lives_is_revived_on_either_side() {
 #[test]
 fn a_rev_that_comes_before_an_earlier_one_or_never_is_out_of_order() {
     let mut swapped = good();
-    swapped.told.reverse();
+    swapped.heard.reverse();
     finds(&swapped, "out of order");
 
     let mut missing = good();
-    missing.told.remove(0);
+    missing.heard.remove(0);
+    finds(&missing, "out of order");
+
+    // One that came from Stripe.
+    let mut missing = edited();
+    missing.heard.pop();
     finds(&missing, "out of order");
 
     let mut other = good();
@@ -410,6 +419,7 @@ fn a_rev_that_comes_before_an_earlier_one_or_never_is_out_of_order() {
     // A relay that has lost its confirms publishes them again.
     let mut repeated = good();
     repeated.told.extend([state(1, "n1"), state(2, "n2")]);
+    repeated.heard.extend([(id(), 1), (id(), 2)]);
     is_silent(&repeated);
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use entity::message::{EXCHANGE, QUEUES, UPSYNC};
+use entity::message::{CHANGES, EXCHANGE, QUEUES};
 use futures_util::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
@@ -14,8 +14,10 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 use platform::broker::{Broker, Topology};
 use platform::config::Secret;
+use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::history::{State, lock};
 use crate::load::state;
@@ -24,8 +26,16 @@ const QUEUE: &str = "chaos.tap";
 const PREFETCH: u16 = 500;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What was received, in order.
-pub(crate) type Told = Arc<Mutex<Vec<State>>>;
+/// What was received.
+pub(crate) type Told = Arc<Mutex<Received>>;
+
+#[derive(Default)]
+pub(crate) struct Received {
+    /// The changes of applications, in order.
+    pub(crate) told: Vec<State>,
+    /// The customer and rev of every change, in order.
+    pub(crate) heard: Vec<(Uuid, i64)>,
+}
 
 /// Makes the queue, and those of the services. To be done before the first change, because it gets none of the
 /// earlier ones.
@@ -73,10 +83,12 @@ async fn declare_on(channel: &Channel) -> anyhow::Result<()> {
     // meanwhile: whoever wants the order asks for this.
     quorum.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
     channel.queue_declare(QUEUE.into(), durable, quorum).await?;
-    let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
-    channel
-        .queue_bind(QUEUE.into(), EXCHANGE.into(), UPSYNC.into(), bind, none)
-        .await?;
+    for key in CHANGES {
+        let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
+        channel
+            .queue_bind(QUEUE.into(), EXCHANGE.into(), key.into(), bind, none)
+            .await?;
+    }
     Ok(())
 }
 
@@ -89,9 +101,14 @@ async fn consume(url: &str, told: &Told) -> anyhow::Result<()> {
     let mut deliveries = timeout(PATIENCE, consuming).await??;
     while let Some(delivery) = deliveries.next().await {
         let delivery = delivery?;
-        let body = serde_json::from_slice(&delivery.data).unwrap_or_default();
-        let told_now = state(&body).context("a message of ours has a customer")?;
-        lock(told).push(told_now);
+        let event: Value = serde_json::from_slice(&delivery.data).unwrap_or_default();
+        let told_now = state(&event["data"]).context("a message of ours has a customer")?;
+        let mut received = lock(told);
+        received.heard.push((told_now.id, told_now.rev));
+        if event["data"]["origin"] == "application" {
+            received.told.push(told_now);
+        }
+        drop(received);
         let ack = delivery.acker.ack(BasicAckOptions::default());
         timeout(PATIENCE, ack).await??;
     }

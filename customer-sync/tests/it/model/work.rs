@@ -323,12 +323,14 @@ impl Model {
                 self.note(what);
                 if !place.in_transaction {
                     self.notice();
+                    self.assert_published().await;
                 }
                 Some(place)
             }
             Err(done) => {
                 self.world.gate.close();
                 self.notice();
+                self.assert_published().await;
                 self.ended(at, done);
                 None
             }

@@ -182,6 +182,7 @@ fn policy(rng: &mut StdRng) -> Policy {
             count: 100,
             percent: 100,
         },
+        publish_imports: rng.random_bool(0.8),
         // One step at a time.
         slices_at_once: 1,
         ..Policy::default()

@@ -1,46 +1,136 @@
-//! What became of each message of a batch, told from the confirms and returns that came back for
-//! it. Only a message that is confirmed and that no return names counts as published.
+//! What became of each message, told from the confirms and returns that came back. Only a message
+//! that is confirmed and that no return names counts as published.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use lapin::Confirmation;
 use lapin::types::ShortString;
+use tokio::time::Instant;
 
-use super::super::{Message, Outcome};
-use super::headers;
+use super::super::Outcome;
 
-/// The outcomes of `batch`, given what came back for each of its messages before the time was up
-/// (`None`: nothing, or an error).
+/// The messages in flight, in the order in which they were sent.
 ///
 /// A return names its message, but it may hang on the confirm of another: lapin hands the oldest
 /// return to whichever confirm it completes first, and an ack for several completes them in no
-/// order. So returns are collected over the whole batch. A return always precedes the ack of its
-/// own message; hence a confirm that carries no return found none waiting, its own included, and
-/// whoever took that one before it is among `confirms`. A confirm that carries a stranger's return
-/// proves nothing about its own message until every confirm is in.
-pub(super) fn outcomes(batch: &[Message], confirms: Vec<Option<Confirmation>>) -> Vec<Outcome> {
-    let returned: HashSet<ShortString> = confirms.iter().filter_map(returned_id).collect();
-    let complete = confirms.iter().all(Option::is_some);
-    let outcome = |(message, confirm): (&Message, Option<Confirmation>)| match confirm {
-        None => Outcome::Unknown,
-        Some(_) if returned.contains(&headers::message_id(message)) => Outcome::Unroutable,
-        Some(Confirmation::Ack(None)) => Outcome::Confirmed,
-        Some(Confirmation::Ack(Some(_))) if complete => Outcome::Confirmed,
-        Some(Confirmation::Ack(Some(_))) => Outcome::Unknown,
-        Some(Confirmation::Nack(_)) => Outcome::Refused,
-        // The channel asked for confirms, so this does not happen; if it did, it would prove
-        // nothing.
-        Some(Confirmation::NotRequested) => Outcome::Unknown,
-    };
-    batch.iter().zip(confirms).map(outcome).collect()
+/// order. A return always precedes the ack of its own message; hence a confirm that carries no
+/// return found none waiting, its own included, and the confirm that took that one was complete
+/// before it. So the caller completes every message whose confirm is there before it asks what is
+/// known. A confirm that carries the return of another message proves nothing about its own until
+/// no confirm is missing.
+#[derive(Default)]
+pub(super) struct Window {
+    messages: VecDeque<Sent>,
+    /// The number of the first of them.
+    first: u64,
+    /// Of those, the ones whose confirm is missing.
+    missing: usize,
+    returned: HashSet<ShortString>,
 }
 
-fn returned_id(confirm: &Option<Confirmation>) -> Option<ShortString> {
-    match confirm {
-        Some(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned))) => {
-            returned.properties.message_id().clone()
+struct Sent {
+    id: ShortString,
+    give_up_at: Instant,
+    confirm: Option<Confirm>,
+}
+
+#[derive(Clone, Copy)]
+enum Confirm {
+    Ack,
+    /// It carries the return of some message.
+    AckWithReturn,
+    Nack,
+    /// The connection or the channel has failed.
+    Failed,
+}
+
+impl Window {
+    /// Adds a message; returns its number.
+    pub(super) fn push(&mut self, id: ShortString, give_up_at: Instant) -> u64 {
+        self.messages.push_back(Sent {
+            id,
+            give_up_at,
+            confirm: None,
+        });
+        self.missing += 1;
+        self.first + self.messages.len() as u64 - 1
+    }
+
+    /// Notes what came back for a message; `None` is a failure.
+    pub(super) fn complete(&mut self, number: u64, confirmation: Option<Confirmation>) {
+        let confirm = match &confirmation {
+            Some(Confirmation::Ack(None)) => Confirm::Ack,
+            Some(Confirmation::Ack(Some(_))) => Confirm::AckWithReturn,
+            Some(Confirmation::Nack(_)) => Confirm::Nack,
+            // The channel asked for confirms, so the former does not happen; if it did, it would
+            // prove nothing.
+            Some(Confirmation::NotRequested) | None => Confirm::Failed,
+        };
+        if let Some(returned) = confirmation.and_then(Confirmation::take_message) {
+            self.returned
+                .extend(returned.properties.message_id().clone());
         }
-        _ => None,
+        let place = number.checked_sub(self.first);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        let sent = place.and_then(|place| self.messages.get_mut(place));
+        if let Some(sent) = sent
+            && sent.confirm.is_none()
+        {
+            sent.confirm = Some(confirm);
+            self.missing -= 1;
+        }
+    }
+
+    /// When the oldest message without a confirm is given up; none if none is missing.
+    pub(super) fn give_up_at(&self) -> Option<Instant> {
+        let oldest = self.messages.iter().find(|sent| sent.confirm.is_none());
+        oldest.map(|sent| sent.give_up_at)
+    }
+
+    /// Takes out the oldest messages whose outcomes are known.
+    pub(super) fn known(&mut self) -> Vec<Outcome> {
+        let mut known = Vec::new();
+        while let Some(oldest) = self.messages.front()
+            && let Some(outcome) = self.outcome(oldest)
+        {
+            known.push(outcome);
+            self.pop();
+        }
+        known
+    }
+
+    /// Takes out all messages; what is not known by now is unknown.
+    pub(super) fn give_up(&mut self) -> Vec<Outcome> {
+        let outcomes = self.messages.iter();
+        let outcomes = outcomes.map(|sent| self.outcome(sent).unwrap_or(Outcome::Unknown));
+        let outcomes = outcomes.collect();
+        while !self.messages.is_empty() {
+            self.pop();
+        }
+        outcomes
+    }
+
+    fn outcome(&self, sent: &Sent) -> Option<Outcome> {
+        match sent.confirm? {
+            Confirm::Failed => Some(Outcome::Unknown),
+            _ if self.returned.contains(&sent.id) => Some(Outcome::Unroutable),
+            Confirm::Ack => Some(Outcome::Confirmed),
+            Confirm::AckWithReturn => (self.missing == 0).then_some(Outcome::Confirmed),
+            Confirm::Nack => Some(Outcome::Refused),
+        }
+    }
+
+    fn pop(&mut self) {
+        let Some(sent) = self.messages.pop_front() else {
+            return;
+        };
+        self.first += 1;
+        if sent.confirm.is_none() {
+            self.missing -= 1;
+        }
+        if self.messages.is_empty() {
+            self.returned.clear();
+        }
     }
 }
 
@@ -48,24 +138,21 @@ fn returned_id(confirm: &Option<Confirmation>) -> Option<ShortString> {
 mod tests {
     use std::collections::VecDeque;
 
-    use chrono::DateTime;
     use lapin::BasicProperties;
     use lapin::message::{BasicReturnMessage, Delivery};
     use proptest::prelude::*;
 
-    use super::super::super::Bytes;
     use super::*;
 
-    fn message(id: usize) -> Message {
-        Message {
-            id: id.to_string(),
-            kind: String::new(),
-            source: String::new(),
-            subject: String::new(),
-            time: DateTime::UNIX_EPOCH,
-            traceparent: None,
-            body: Bytes::new(),
+    fn window(messages: usize) -> Window {
+        let mut window = Window::default();
+        for id in 0..messages {
+            assert_eq!(
+                window.push(id.to_string().into(), Instant::now()),
+                id as u64
+            );
         }
+        window
     }
 
     fn returned(id: usize) -> BasicReturnMessage {
@@ -83,37 +170,54 @@ mod tests {
     }
 
     #[test]
-    fn a_return_counts_against_its_own_message_and_not_the_one_it_hangs_on() {
-        let batch = [message(0), message(1), message(2)];
-        let outcomes = outcomes(&batch, vec![ack(Some(1)), ack(None), ack(None)]);
+    fn a_return_counts_against_its_own_message_only() {
+        let mut window = window(3);
+        for (number, confirm) in [ack(Some(1)), ack(None), ack(None)].into_iter().enumerate() {
+            window.complete(number as u64, confirm);
+        }
         assert_eq!(
-            outcomes,
+            window.known(),
             [Outcome::Confirmed, Outcome::Unroutable, Outcome::Confirmed]
         );
+        assert!(window.returned.is_empty() && window.give_up_at().is_none());
     }
 
     #[test]
-    fn one_that_carries_a_stranger_s_return_is_unknown_while_confirms_are_missing() {
-        let batch = [message(0), message(1), message(2)];
-        let outcomes = outcomes(&batch, vec![ack(Some(1)), None, ack(None)]);
+    fn an_ack_with_another_return_waits_for_the_missing_confirms() {
+        let mut window = window(3);
+        window.complete(0, ack(Some(1)));
+        window.complete(2, ack(None));
+        assert_eq!(window.known(), []);
         assert_eq!(
-            outcomes,
+            window.give_up(),
             [Outcome::Unknown, Outcome::Unknown, Outcome::Confirmed]
         );
     }
 
     #[test]
+    fn outcomes_are_reported_in_the_order_of_sending() {
+        let mut window = window(3);
+        window.complete(1, ack(None));
+        assert_eq!(window.known(), []);
+        window.complete(0, ack(None));
+        assert_eq!(window.known(), [Outcome::Confirmed, Outcome::Confirmed]);
+        assert_eq!(window.push("3".into(), Instant::now()), 3);
+        window.complete(3, ack(None));
+        window.complete(2, None);
+        assert_eq!(window.known(), [Outcome::Unknown, Outcome::Confirmed]);
+    }
+
+    #[test]
     fn a_nack_is_refused_unless_it_was_returned() {
-        let batch = [message(0), message(1)];
         let nack = |of: Option<usize>| Some(Confirmation::Nack(of.map(returned)));
-        assert_eq!(
-            outcomes(&batch, vec![nack(None), ack(None)]),
-            [Outcome::Refused, Outcome::Confirmed]
-        );
-        assert_eq!(
-            outcomes(&batch, vec![ack(Some(0)), nack(None)]),
-            [Outcome::Unroutable, Outcome::Refused]
-        );
+        let mut refused = window(2);
+        refused.complete(0, nack(None));
+        refused.complete(1, ack(None));
+        assert_eq!(refused.known(), [Outcome::Refused, Outcome::Confirmed]);
+        let mut unroutable = window(2);
+        unroutable.complete(0, ack(Some(0)));
+        unroutable.complete(1, nack(None));
+        assert_eq!(unroutable.known(), [Outcome::Unroutable, Outcome::Refused]);
     }
 
     /// One message on its way: whether no queue takes it, whether its ack covers all before it as
@@ -149,11 +253,20 @@ mod tests {
             fates in proptest::collection::vec(any::<Fate>(), 1..40),
             heard in 0_usize..60,
         ) {
-            let batch: Vec<Message> = (0..fates.len()).map(message).collect();
+            let mut window = window(fates.len());
             let confirms = confirms(&fates, heard);
             let acked: Vec<bool> = confirms.iter().map(Option::is_some).collect();
             let complete = acked.iter().all(|acked| *acked);
-            for (index, outcome) in outcomes(&batch, confirms).into_iter().enumerate() {
+            for (number, confirm) in confirms.into_iter().enumerate() {
+                if confirm.is_some() {
+                    window.complete(number as u64, confirm);
+                }
+            }
+            let mut outcomes = window.known();
+            prop_assert!(!outcomes.contains(&Outcome::Unknown));
+            outcomes.extend(window.give_up());
+            prop_assert_eq!(outcomes.len(), fates.len());
+            for (index, outcome) in outcomes.into_iter().enumerate() {
                 let unroutable = fates[index].0;
                 match outcome {
                     Outcome::Confirmed => prop_assert!(acked[index] && !unroutable),

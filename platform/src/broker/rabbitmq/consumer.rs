@@ -13,7 +13,7 @@ use lapin::{Acker, Channel};
 
 use super::super::Delivery;
 use super::connection::{Connection, away};
-use super::{Error, Timeouts, headers, topology};
+use super::{Error, Timeouts, envelope, topology};
 
 pub struct Consumer {
     deliveries: lapin::Consumer,
@@ -70,8 +70,8 @@ impl Consumer {
             timeouts: self.connection.timeouts,
         };
         Ok(Delivery {
-            attempt: headers::attempt(&delivery.properties, delivery.redelivered),
-            message: headers::read(&delivery.properties, delivery.data),
+            attempt: envelope::attempt(&delivery.properties, delivery.redelivered),
+            message: envelope::read(&delivery.properties, delivery.data),
             receipt: super::super::Receipt::RabbitMq(receipt),
         })
     }

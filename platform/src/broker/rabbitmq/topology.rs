@@ -1,7 +1,9 @@
 //! Declares the exchanges and queues. Declaring what is there already changes nothing; declaring it
 //! otherwise is an error that a person has to solve, and the message says how.
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ErrorKind, ExchangeKind};
 
@@ -12,33 +14,35 @@ use super::{Error, Topology};
 /// said so that older ones do it too.
 const DELIVERY_LIMIT: i64 = 20;
 
+/// The exchange to which our own queues are bound.
+pub(super) fn internal(exchange: &str) -> String {
+    format!("{exchange}.internal")
+}
+
+/// What is published to the internal exchange by the key of an event goes to the queues that receive
+/// it and on to the public exchange; what is published to the public one goes to foreign queues only.
 pub(super) async fn declare(
     topology: &Topology,
     connection: &Connection,
     channel: &Channel,
 ) -> Result<(), Error> {
     let exchange = topology.exchange;
+    let internal = internal(exchange);
     let dead_exchange = format!("{exchange}.dead");
-    for name in [exchange, &dead_exchange] {
-        let durable = ExchangeDeclareOptions {
-            durable: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        let declaring = channel.exchange_declare(
-            name.into(),
-            ExchangeKind::Topic,
-            durable,
-            FieldTable::default(),
-        );
-        let declared = connection.step("declaring an exchange", declaring).await;
-        declared.map_err(|error| explain(error, "exchange", name))?;
+    for name in [exchange, &internal, &dead_exchange] {
+        declare_exchange(connection, channel, name).await?;
     }
-    for &queue in topology.queues {
+    for &(queue, events) in topology.queues {
         let dead_queue = format!("{queue}.dead");
         declare_queue(connection, channel, &dead_queue, dead_arguments()).await?;
         bind(connection, channel, [&dead_queue, &dead_exchange, queue]).await?;
-        declare_queue(connection, channel, queue, arguments(&dead_exchange)).await?;
-        bind(connection, channel, [queue, exchange, queue]).await?;
+        let arguments = arguments(&dead_exchange, queue);
+        declare_queue(connection, channel, queue, arguments).await?;
+        bind(connection, channel, [queue, &internal, queue]).await?;
+        for key in events {
+            bind(connection, channel, [queue, &internal, key]).await?;
+            forward(connection, channel, [exchange, &internal, key]).await?;
+        }
     }
     Ok(())
 }
@@ -46,11 +50,12 @@ pub(super) async fn declare(
 /// A replicated queue that hands what nobody could handle to the dead letters, and counts it as
 /// gone only once they have it (<https://www.rabbitmq.com/docs/quorum-queues#dead-lettering>).
 /// At-least-once needs reject-publish.
-fn arguments(dead_exchange: &str) -> FieldTable {
+fn arguments(dead_exchange: &str, queue: &str) -> FieldTable {
     let mut arguments = FieldTable::default();
     for (name, value) in [
         ("x-queue-type", "quorum"),
         ("x-dead-letter-exchange", dead_exchange),
+        ("x-dead-letter-routing-key", queue),
         ("x-dead-letter-strategy", "at-least-once"),
         ("x-overflow", "reject-publish"),
     ] {
@@ -75,6 +80,21 @@ fn dead_arguments() -> FieldTable {
     arguments
 }
 
+async fn declare_exchange(
+    connection: &Connection,
+    channel: &Channel,
+    name: &str,
+) -> Result<(), Error> {
+    let durable = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let none = FieldTable::default();
+    let declaring = channel.exchange_declare(name.into(), ExchangeKind::Direct, durable, none);
+    let declared = connection.step("declaring an exchange", declaring).await;
+    declared.map_err(|error| explain(error, "exchange", name))
+}
+
 async fn declare_queue(
     connection: &Connection,
     channel: &Channel,
@@ -92,6 +112,24 @@ async fn declare_queue(
         .map_err(|error| explain(error, "queue", name))
 }
 
+/// How many messages of a queue are ready.
+pub(super) async fn depth(
+    connection: &Connection,
+    channel: &Channel,
+    queue: &str,
+) -> Result<u64, Error> {
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let asking = channel.queue_declare(queue.into(), passive, FieldTable::default());
+    let asked = connection
+        .step("asking for the depth of a queue", asking)
+        .await;
+    let queue = asked.map_err(|error| explain(error, "queue", queue))?;
+    Ok(queue.message_count().into())
+}
+
 async fn bind(
     connection: &Connection,
     channel: &Channel,
@@ -106,6 +144,22 @@ async fn bind(
     );
     let bound = connection.step("binding a queue", binding).await;
     bound.map_err(|error| explain(error, "queue", queue))
+}
+
+async fn forward(
+    connection: &Connection,
+    channel: &Channel,
+    [to, from, key]: [&str; 3],
+) -> Result<(), Error> {
+    let binding = channel.exchange_bind(
+        to.into(),
+        from.into(),
+        key.into(),
+        ExchangeBindOptions::default(),
+        FieldTable::default(),
+    );
+    let bound = connection.step("binding an exchange", binding).await;
+    bound.map_err(|error| explain(error, "exchange", to))
 }
 
 /// Turns what the broker refuses, and a person has to mend, into a sentence that says how. Anything

@@ -6,9 +6,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::join;
-use platform::broker::{Broker, Bytes, Consumer, Delivery, Message, Outcome, Publisher};
+use platform::broker::{Broker, Bytes, Consumer, Delivery, Message, Outcome, Publisher, Route};
+use platform::test_support::until;
 
-/// A broker with the queue `queue` and nothing in it.
+/// The routing key of the events that the queue receives.
+pub(super) const EVENT: &str = "thing.changed";
+
+/// A broker with the queue `queue`, which receives the events [`EVENT`], and nothing in it.
 pub(super) trait Backend {
     async fn start() -> Self;
     fn broker(&self) -> &Broker;
@@ -30,6 +34,7 @@ pub(super) fn message(id: impl ToString) -> Message {
         kind: "thing.changed".to_owned(),
         source: "/tests".to_owned(),
         subject: "thing 7".to_owned(),
+        schema: Some("urn:tests:thing".to_owned()),
         time: "2026-01-02T03:04:05.678901Z"
             .parse::<DateTime<Utc>>()
             .unwrap(),
@@ -97,6 +102,7 @@ pub(super) async fn every_attribute_survives<B: Backend>() {
     let odd = Message {
         id: "zwei".to_owned(),
         subject: "Größe \"4\" ✓".to_owned(),
+        schema: None,
         traceparent: None,
         time: "2026-01-02T03:04:05Z".parse().unwrap(),
         body: Bytes::from_static("{\"a\":\"ä\"}".as_bytes()),
@@ -122,9 +128,11 @@ pub(super) async fn every_attribute_survives<B: Backend>() {
 pub(super) async fn a_body_of_many_frames_arrives_whole<B: Backend>() {
     let backend = B::start().await;
     let (mut publisher, mut consumer) = open(&backend, 10).await;
-    let body: Vec<u8> = (0..4_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let text: String = (0..4_000_000_u32)
+        .map(|n| char::from(b'a' + (n % 23) as u8))
+        .collect();
     let big = Message {
-        body: Bytes::from(body),
+        body: Bytes::from(format!("\"{text}\"")),
         ..message("big")
     };
     let publishing = publisher.publish(backend.queue(), vec![message("small"), big.clone()]);
@@ -231,6 +239,98 @@ pub(super) async fn what_no_queue_is_bound_for_is_unroutable<B: Backend>() {
     assert_eq!(outcomes, [Outcome::Confirmed]);
 }
 
+pub(super) async fn an_event_goes_to_the_queues_that_receive_it<B: Backend>() {
+    let backend = B::start().await;
+    let (mut publisher, mut consumer) = open(&backend, 10).await;
+    let (event, other) = (Route::Event(EVENT), Route::Event("thing.seen"));
+    let outcomes = bounded("it", publisher.publish(other, vec![message("other")])).await;
+    assert_eq!(outcomes, [Outcome::Unroutable]);
+    let publishing = publisher.publish(event, vec![message("one"), message("two")]);
+    let consuming = async {
+        for expected in ["one", "two"] {
+            let delivery = next(&mut consumer).await;
+            assert_eq!(delivery.message, message(expected));
+            delivery.ack().await.unwrap();
+        }
+    };
+    let (outcomes, ()) = bounded("two events", join(publishing, consuming)).await;
+    assert_eq!(outcomes, [Outcome::Confirmed, Outcome::Confirmed]);
+}
+
+pub(super) async fn a_foreign_event_goes_to_none_of_our_queues<B: Backend>() {
+    let backend = B::start().await;
+    let (mut publisher, mut consumer) = open(&backend, 10).await;
+    publisher.send(Route::ForeignEvent(EVENT), message("foreign"));
+    publisher.send(Route::Event(EVENT), message("ours"));
+    let publishing = async {
+        let mut outcomes = publisher.outcomes().await;
+        while outcomes.len() < 2 {
+            outcomes.extend(publisher.outcomes().await);
+        }
+        outcomes
+    };
+    let consuming = async {
+        let delivery = next(&mut consumer).await;
+        assert_eq!(delivery.message.id, "ours");
+        delivery.ack().await.unwrap();
+    };
+    let (outcomes, ()) = bounded("two events", join(publishing, consuming)).await;
+    assert_eq!(outcomes, [Outcome::Confirmed, Outcome::Confirmed]);
+}
+
+pub(super) async fn a_publisher_sends_on_while_outcomes_are_missing<B: Backend>() {
+    let backend = B::start().await;
+    let (mut publisher, mut consumer) = open(&backend, 10).await;
+    let publishing = async {
+        let (mut sent, mut answered) = (0, 0);
+        while answered < 500 {
+            while sent < 500 && sent - answered < 20 {
+                publisher.send(Route::Event(EVENT), message(sent));
+                sent += 1;
+            }
+            let outcomes = publisher.outcomes().await;
+            assert!(!outcomes.is_empty());
+            assert!(
+                outcomes
+                    .iter()
+                    .all(|outcome| *outcome == Outcome::Confirmed)
+            );
+            answered += outcomes.len();
+        }
+        assert_eq!(publisher.outcomes().await, [], "nothing is in flight");
+    };
+    let consuming = async {
+        for expected in 0..500 {
+            let delivery = next(&mut consumer).await;
+            assert_eq!(delivery.message.id, expected.to_string());
+            delivery.ack().await.unwrap();
+        }
+    };
+    bounded("500 messages", join(publishing, consuming)).await;
+}
+
+pub(super) async fn the_depth_counts_what_waits_to_be_delivered<B: Backend>() {
+    let backend = B::start().await;
+    let (mut publisher, mut consumer) = open(&backend, 1).await;
+    let depth = async || backend.broker().depth(backend.queue()).await.unwrap();
+    assert_eq!(depth().await, 0);
+    let publishing = publisher.publish(backend.queue(), (0..3).map(message).collect());
+    let consuming = async {
+        let first = next(&mut consumer).await;
+        until("two wait behind the first", LIMIT, async || {
+            (depth().await == 2).then_some(())
+        })
+        .await;
+        first.ack().await.unwrap();
+        for _ in 0..2 {
+            next(&mut consumer).await.ack().await.unwrap();
+        }
+    };
+    bounded("three messages", join(publishing, consuming)).await;
+    assert_eq!(depth().await, 0);
+    assert!(backend.broker().depth("nobody's").await.is_err());
+}
+
 pub(super) async fn a_consumer_waits_and_a_cancelled_wait_loses_nothing<B: Backend>() {
     let backend = B::start().await;
     let (mut publisher, mut consumer) = open(&backend, 10).await;
@@ -309,6 +409,10 @@ macro_rules! conformance {
             what_a_dropped_consumer_held_goes_to_the_next,
             a_dead_letter_is_kept_and_does_not_come_again,
             what_no_queue_is_bound_for_is_unroutable,
+            an_event_goes_to_the_queues_that_receive_it,
+            a_foreign_event_goes_to_none_of_our_queues,
+            a_publisher_sends_on_while_outcomes_are_missing,
+            the_depth_counts_what_waits_to_be_delivered,
             a_consumer_waits_and_a_cancelled_wait_loses_nothing,
             a_consumer_holds_no_more_than_its_prefetch,
             consumers_share_a_queue,

@@ -7,7 +7,7 @@ use futures_util::future::{join, join3};
 use platform::broker::{Broker, Message, Outcome, Topology};
 use platform::test_support::until;
 
-use super::conformance::{Backend, bounded, conformance, message, next, open};
+use super::conformance::{Backend, EVENT, bounded, conformance, message, next, open};
 
 struct InProcess(Broker);
 
@@ -15,7 +15,7 @@ impl Backend for InProcess {
     async fn start() -> Self {
         Self(Broker::in_process(&Topology {
             exchange: "tests",
-            queues: &["things", "others"],
+            queues: &[("things", &[EVENT]), ("others", &[])],
         }))
     }
 

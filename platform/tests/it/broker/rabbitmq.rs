@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use lapin::options::{
-    BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use platform::broker::rabbitmq::{self, Timeouts};
-use platform::broker::{Broker, Bytes, Error, Message, Outcome, Topology};
+use platform::broker::{Broker, Bytes, Error, Message, Outcome, Route, Topology};
 use platform::config::Secret;
 use platform::test_support::{rabbitmq_url, until};
 
-use super::conformance::{Backend, bounded, conformance, message, next};
+use super::conformance::{Backend, EVENT, bounded, conformance, message, next};
 use crate::proxy::{Mode, Proxy};
 
 mod fault;
@@ -44,7 +45,7 @@ impl Backend for RabbitMq {
     }
 
     fn queue(&self) -> &'static str {
-        self.topology.queues[0]
+        self.topology.queues[0].0
     }
 
     async fn dead_letter(&self) -> Message {
@@ -62,7 +63,7 @@ fn topology() -> Topology {
     let queue: &'static str = format!("{name}.things").leak();
     Topology {
         exchange: name.leak(),
-        queues: vec![queue].leak(),
+        queues: vec![(queue, &[EVENT][..])].leak(),
     }
 }
 
@@ -92,12 +93,61 @@ async fn a_message_is_confirmed_without_a_consumer_and_waits_for_one() {
     assert_eq!(next(&mut consumer).await.message, message(1));
 }
 
+/// A queue of another application, bound to the public exchange.
+#[tokio::test]
+async fn a_foreign_queue_gets_every_event_in_order_and_nothing_internal() {
+    let backend = RabbitMq::start().await;
+    let mut publisher = backend.broker().publisher().await.unwrap();
+    let (_connection, channel) = raw(&rabbitmq_url()).await;
+    let exclusive = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let none = FieldTable::default();
+    let queue = channel
+        .queue_declare("".into(), exclusive, none.clone())
+        .await;
+    let queue = queue.unwrap().name().clone();
+    for key in [EVENT, backend.queue()] {
+        let options = QueueBindOptions::default();
+        let exchange = backend.topology.exchange.into();
+        let bound = channel.queue_bind(queue.clone(), exchange, key.into(), options, none.clone());
+        bound.await.unwrap();
+    }
+    let routes = [
+        Route::Event(EVENT),
+        Route::Queue(backend.queue()),
+        Route::ForeignEvent(EVENT),
+        Route::Event(EVENT),
+    ];
+    for (id, route) in routes.into_iter().enumerate() {
+        publisher.send(route, message(id));
+    }
+    for expected in [0, 2, 3] {
+        let delivery = until("an event arrives", Duration::from_secs(10), async || {
+            let got = channel.basic_get(queue.clone(), BasicGetOptions { no_ack: true });
+            got.await.unwrap()
+        })
+        .await
+        .delivery;
+        let body: serde_json::Value = serde_json::from_slice(&delivery.data).unwrap();
+        assert_eq!(body["id"], expected.to_string());
+        assert_eq!(body["specversion"], "1.0");
+        assert_eq!(delivery.routing_key.as_str(), EVENT);
+    }
+    let more = channel
+        .basic_get(queue, BasicGetOptions { no_ack: true })
+        .await;
+    assert!(more.unwrap().is_none());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn confirmed_are_exactly_those_in_the_queue_while_its_binding_comes_and_goes() {
     let backend = RabbitMq::start().await;
     let mut publisher = backend.broker().publisher().await.unwrap();
     let (_connection, channel) = raw(&rabbitmq_url()).await;
-    let (queue, exchange) = (backend.queue(), backend.topology.exchange);
+    let queue = backend.queue();
+    let exchange: &'static str = format!("{}.internal", backend.topology.exchange).leak();
     let unbinding = async {
         loop {
             let unbound = channel.queue_unbind(

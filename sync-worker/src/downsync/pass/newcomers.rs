@@ -38,7 +38,7 @@ pub(super) async fn import(
         let now = engine.now(&tx).await?;
         let mut imported = HashSet::new();
         for some in newcomers.chunks(AT_ONCE) {
-            imported.extend(insert(&tx, some, now).await?);
+            imported.extend(insert(&tx, some, engine.policy.publish_imports, now).await?);
         }
         // One that was deleted since it was looked for, and could be inserted again for that.
         if !imported.is_empty()

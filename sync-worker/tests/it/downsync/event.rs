@@ -83,7 +83,7 @@ async fn many_events_of_one_customer_cost_one_read_and_one_write() {
     assert_eq!((worked.events, worked.reads, worked.drifts), (20, 1, 1));
     assert_eq!(
         world.writes().await,
-        ["customer", "stripe_link", "timeline", "timeline"]
+        ["customer", "outbox", "stripe_link", "timeline", "timeline"]
     );
     assert_eq!(world.row(row.id).await.name.as_deref(), Some("name 19"));
 }

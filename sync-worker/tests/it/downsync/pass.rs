@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use entity::message::Origin;
 use entity::{customer, downsync_state, stripe_link};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
@@ -79,7 +80,9 @@ async fn a_first_import_takes_pages_at_once_and_reads_nobody_again() {
             assert_eq!(row.rev, 1);
             assert!(world.link(row.id).await.stripe_created.is_some());
         }
-        assert_eq!(world.outbox().await, 0);
+        assert_eq!(world.outbox().await, 2_500);
+        let last = rows.last().unwrap();
+        assert_eq!(world.published(last.id).await, [(1, Origin::Stripe)]);
         let story = entity::timeline::page(&world.engine.db, rows[0].id, None, 10).await;
         let story = story.unwrap();
         assert_eq!(story.len(), 1);
@@ -91,6 +94,22 @@ async fn a_first_import_takes_pages_at_once_and_reads_nobody_again() {
         assert_few_requests(&world, 2_500, 16);
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_import_is_not_published_where_nobody_wants_that() {
+    let mut world = World::new().await;
+    world.engine.policy.publish_imports = false;
+    fill(&world, 120);
+    assert_eq!(world.pass().await.imported, 120);
+    assert_eq!(world.outbox().await, 0);
+
+    // What happens to them afterwards is.
+    let row = world.rows().await.remove(0);
+    let stripe_id = world.stripe_id(row.id).await;
+    world.stripe_edits(&stripe_id, &[("name", "B")]);
+    world.events().await;
+    assert_eq!(world.published(row.id).await, [(2, Origin::Stripe)]);
 }
 
 #[tokio::test]

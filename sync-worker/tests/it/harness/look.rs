@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use entity::fields::{Field, Fields};
 use entity::fingerprint::NOTHING;
+use entity::message::Origin;
 use entity::stamp::Stamp;
 use entity::stripe_object::rev_of;
 use entity::{conflict, customer, outbox, stripe_link, unmatched};
 use platform::health::{ComponentReport, Health};
 use platform::test_support::until;
-use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, QueryOrder, Statement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Statement,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -159,6 +162,15 @@ impl World {
 
     pub(crate) async fn outbox(&self) -> u64 {
         outbox::Entity::find().count(&self.engine.db).await.unwrap()
+    }
+
+    /// The revs of a customer in the outbox, which no relay empties, and where each was made.
+    pub(crate) async fn published(&self, id: Uuid) -> Vec<(i64, Origin)> {
+        let rows = outbox::Entity::find()
+            .filter(outbox::Column::CustomerId.eq(id))
+            .order_by_asc(outbox::Column::Id);
+        let rows = rows.all(&self.engine.db).await.unwrap();
+        rows.iter().map(|row| (row.rev, row.origin)).collect()
     }
 
     /// Why a row is parked.

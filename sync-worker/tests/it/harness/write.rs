@@ -100,7 +100,8 @@ impl World {
                 created_at: now,
                 updated_at: now,
             };
-            write::insert(&tx, &row).await.unwrap();
+            let insert = customer::Entity::insert(row.clone().into_active_model().reset_all());
+            insert.exec_without_returning(&tx).await.unwrap();
             let link = stripe_link::lock_or_create(&tx, row.id, now).await;
             let mut link = link.unwrap().into_active_model();
             link.stripe_id = Set(Some(self.stripe_creates(&[("email", email.as_given())])));

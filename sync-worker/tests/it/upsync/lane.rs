@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use entity::message::{Changed, SOURCE, UPSYNC};
+use entity::message::{Changed, Origin, SOURCE, UPSYNC};
 use platform::broker::{Message, Outcome};
 use platform::health::Health;
 use sea_orm::EntityTrait;
@@ -146,9 +146,14 @@ async fn message(world: &World, id: Uuid) -> Message {
         kind: "customer.created".to_owned(),
         source: SOURCE.to_owned(),
         subject: id.to_string(),
+        schema: None,
         time: row.updated_at,
         traceparent: None,
-        body: Changed::of(&row).to_json().to_string().into_bytes().into(),
+        body: Changed::of(&row, Origin::Application)
+            .to_json()
+            .to_string()
+            .into_bytes()
+            .into(),
     }
 }
 
