@@ -31,6 +31,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Pushes that Stripe did not take, by what is done about it",
     ),
     (
+        "upsync_lost_messages_total",
+        "Changes whose messages were lost in the broker",
+    ),
+    (
         "upsync_calls_saved_total",
         "Changes that reached Stripe without a call of their own",
     ),

@@ -17,6 +17,7 @@ pub mod missed;
 pub mod plan;
 mod pushed;
 pub mod send;
+pub mod sweep;
 
 pub use begin::Begun;
 pub use pushed::Pushed;

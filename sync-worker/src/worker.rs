@@ -28,6 +28,9 @@ pub struct Worker {
 /// A loop that has not shown itself for so long is stalled. Longer than one request to Stripe may take.
 const STALLED_AFTER: Duration = Duration::from_secs(90);
 
+/// Sweeps are a minute apart at least, and further apart where they are slow.
+const SWEEP_STALLED_AFTER: Duration = Duration::from_secs(3600);
+
 /// Starts the tasks of a worker. They end when the supervisor stops.
 ///
 /// # Errors
@@ -56,19 +59,7 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
         "registry",
         registry::run(engine.clone(), id, component("registry"), stop.clone()),
     );
-    supervisor.spawn(
-        "upsync",
-        upsync::consume::run(
-            engine.clone(),
-            broker.clone(),
-            component("upsync"),
-            stop.clone(),
-        ),
-    );
-    supervisor.spawn(
-        "upsync-due",
-        upsync::due::run(engine.clone(), component("upsync-due"), stop.clone()),
-    );
+    start_upsync(supervisor, &engine, &broker, &health);
     supervisor.spawn(
         "downsync-apply",
         downsync::consume::run(
@@ -113,4 +104,35 @@ async fn join(engine: &Engine, id: Uuid) -> Result<(), DbErr> {
         }
         joined => joined,
     }
+}
+
+/// The tasks that push.
+fn start_upsync(supervisor: &mut Supervisor, engine: &Engine, broker: &Broker, health: &Health) {
+    let stop = supervisor.stop();
+    supervisor.spawn(
+        "upsync",
+        upsync::consume::run(
+            engine.clone(),
+            broker.clone(),
+            health.component("upsync", STALLED_AFTER),
+            stop.clone(),
+        ),
+    );
+    supervisor.spawn(
+        "upsync-due",
+        upsync::due::run(
+            engine.clone(),
+            health.component("upsync-due", STALLED_AFTER),
+            stop.clone(),
+        ),
+    );
+    supervisor.spawn(
+        "upsync-sweep",
+        upsync::sweep::run(
+            engine.clone(),
+            broker.clone(),
+            health.component("upsync-sweep", SWEEP_STALLED_AFTER),
+            stop.clone(),
+        ),
+    );
 }

@@ -1,6 +1,9 @@
-//! Finds customers that wait to be pushed without anybody knowing: the message was lost, or a queue was
-//! purged, or there never was one. Run with every full pass, so that the state alone converges.
+//! Finds customers that wait to be pushed without a message: it was lost, or there never was one. Run with every
+//! full pass, and by the sweep ([`super::sweep`]) once a minute, so that the state alone converges.
 
+use chrono::{DateTime, Utc};
+use entity::message::Origin;
+use entity::timeline::{self, Step};
 use entity::{customer, outbox, stripe_link};
 use platform::database::within_bounds;
 use sea_orm::ActiveValue::Set;
@@ -12,7 +15,7 @@ use uuid::Uuid;
 use crate::engine::Engine;
 
 /// How long a message may be under way before it counts as lost.
-const GRACE: chrono::Duration = chrono::Duration::minutes(2);
+pub(super) const GRACE: chrono::Duration = chrono::Duration::minutes(2);
 const BATCH: u64 = 1_000;
 /// So many are pushed here and now.
 const FEW: usize = 100;
@@ -21,13 +24,18 @@ const FEW: usize = 100;
 /// the database is not, each link asks for its push, and [`super::due`] makes them, some side by side and as fast
 /// as the rate allows; the pass does not wait for that.
 pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
+    run(engine, GRACE).await
+}
+
+/// The same with messages that may be under way for `grace`.
+pub(super) async fn run(engine: &Engine, grace: chrono::Duration) -> Result<u64, DbErr> {
     let mut found = 0;
     if !within_bounds(is_anybody_behind(engine)).await? {
         return Ok(found);
     }
     let mut last = Uuid::nil();
     loop {
-        let missed = within_bounds(missed(engine, last)).await?;
+        let missed = within_bounds(missed(engine, last, grace)).await?;
         let Some(newest) = missed.last() else {
             return Ok(found);
         };
@@ -98,7 +106,7 @@ async fn ask(engine: &Engine, customer_ids: Vec<Uuid>) -> Result<(), DbErr> {
 
 /// Whether any customer's rev is above what was settled of it, which it is never below. Two sums cost a fraction of the
 /// search, and mostly there is nothing to search for.
-async fn is_anybody_behind(engine: &Engine) -> Result<bool, DbErr> {
+pub(super) async fn is_anybody_behind(engine: &Engine) -> Result<bool, DbErr> {
     let sum = |query: &mut SelectStatement, column: Expr| {
         let sum = Expr::expr(column.sum()).if_null(0).cast_as("bigint");
         Expr::from(query.expr(sum).to_owned())
@@ -119,20 +127,17 @@ async fn is_anybody_behind(engine: &Engine) -> Result<bool, DbErr> {
 }
 
 /// A batch of those behind a customer, in the order of their ids, so that many batches read each row once.
-async fn missed(engine: &Engine, behind: Uuid) -> Result<Vec<Uuid>, DbErr> {
+async fn missed(
+    engine: &Engine,
+    behind: Uuid,
+    grace: chrono::Duration,
+) -> Result<Vec<Uuid>, DbErr> {
     let now = engine.now(&engine.db).await?;
-    let in_outbox = Query::select()
-        .expr(Expr::value(1))
-        .from(outbox::Entity)
-        .and_where(
-            Expr::col((outbox::Entity, outbox::Column::CustomerId))
-                .equals((customer::Entity, customer::Column::Id)),
-        )
-        .to_owned();
+    let since = now - grace;
     let link = |column| Expr::col((stripe_link::Entity, column));
     // A row from a time that is still to come was written before the clock was set back.
     let is_old = Condition::any()
-        .add(customer::Column::UpdatedAt.lt(now - GRACE))
+        .add(customer::Column::UpdatedAt.lt(since))
         .add(customer::Column::UpdatedAt.gt(now));
     customer::Entity::find()
         .select_only()
@@ -153,12 +158,36 @@ async fn missed(engine: &Engine, behind: Uuid) -> Result<Vec<Uuid>, DbErr> {
                 .or(Expr::col((customer::Entity, customer::Column::Rev))
                     .gt(link(stripe_link::Column::ParkedRev))),
         )
-        .filter(Expr::exists(in_outbox).not())
+        .filter(Expr::exists(unpublished()).not())
+        .filter(Expr::exists(published_since(since)).not())
         .order_by_asc(customer::Column::Id)
         .limit(BATCH)
         .into_tuple()
         .all(&engine.db)
         .await
+}
+
+/// The customer's changes whose messages are still to come.
+fn unpublished() -> SelectStatement {
+    let customer_id = Expr::col((outbox::Entity, outbox::Column::CustomerId));
+    Query::select()
+        .expr(Expr::value(1))
+        .from(outbox::Entity)
+        .and_where(customer_id.equals((customer::Entity, customer::Column::Id)))
+        .and_where(outbox::Column::Origin.eq(Origin::Application))
+        .to_owned()
+}
+
+/// The customer's changes whose messages may be under way: a relay that was away for long publishes old ones.
+fn published_since(since: DateTime<Utc>) -> SelectStatement {
+    let customer_id = Expr::col((timeline::Entity, timeline::Column::CustomerId));
+    Query::select()
+        .expr(Expr::value(1))
+        .from(timeline::Entity)
+        .and_where(customer_id.equals((customer::Entity, customer::Column::Id)))
+        .and_where(timeline::Column::Step.eq(Step::Publish))
+        .and_where(timeline::Column::At.gt(since))
+        .to_owned()
 }
 
 fn customer_to_link() -> sea_orm::RelationDef {

@@ -8,6 +8,7 @@ mod doubt;
 mod lane;
 mod mismatch;
 mod refusal;
+mod sweep;
 mod twin;
 mod unread;
 mod update;

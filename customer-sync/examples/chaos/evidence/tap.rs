@@ -103,16 +103,19 @@ async fn consume(url: &str, told: &Told) -> anyhow::Result<()> {
         let delivery = delivery?;
         let event: Value = serde_json::from_slice(&delivery.data).unwrap_or_default();
         let told_now = state(&event["data"]).context("a message of ours has a customer")?;
-        let mut received = lock(told);
-        received.heard.push((told_now.id, told_now.rev));
-        if event["data"]["origin"] == "application" {
-            received.told.push(told_now);
-        }
-        drop(received);
+        note(told, told_now, event["data"]["origin"] == "application");
         let ack = delivery.acker.ack(BasicAckOptions::default());
         timeout(PATIENCE, ack).await??;
     }
     Ok(())
+}
+
+fn note(told: &Told, state: State, is_of_application: bool) {
+    let mut received = lock(told);
+    received.heard.push((state.id, state.rev));
+    if is_of_application {
+        received.told.push(state);
+    }
 }
 
 /// How many messages of a queue nobody has taken yet.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use entity::message::QUEUES;
 use reqwest::Client;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
@@ -24,6 +25,8 @@ pub(super) struct Strike {
 
 /// As long as rabbitmqctl may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The queues that policies are set for.
+const POLICY_FOR: &str = r"^customer\.(upsync|downsync)$";
 /// How many of the requests that a fault of Stripe's could strike, it does strike.
 const SHARE: f64 = 0.3;
 
@@ -56,7 +59,14 @@ impl Strike {
             Kind::ReadOnlyPostgres => self.read_only(system, stop).await,
             Kind::RestartRabbitMq => self.bounce(&rabbitmq(system).await, "stop", stop).await,
             Kind::CrashRabbitMq => self.bounce(&rabbitmq(system).await, "kill", stop).await,
-            Kind::QueueFull => self.full(system, stop).await,
+            Kind::QueueFull => self.policy(system, r#"{"max-length":1}"#, stop).await,
+            Kind::DropHead => {
+                let definition = r#"{"max-length":1,"overflow":"drop-head"}"#;
+                self.policy(system, definition, stop).await
+            }
+            Kind::MessageTtl => self.policy(system, r#"{"message-ttl":1}"#, stop).await,
+            Kind::QueueDeleted => self.lose(system, "delete_queue").await,
+            Kind::QueuePurged => self.lose(system, "purge_queue").await,
             Kind::MemoryAlarm => self.alarm(system, stop).await,
             Kind::StepClock => clock::step(self, system, stop).await,
             Kind::Stripe(set) => self.stripe(system, set, stop).await,
@@ -164,14 +174,27 @@ impl Strike {
         Ok(db.close().await?)
     }
 
-    /// A policy lets the queue hold next to nothing, and what it cannot hold it refuses.
-    async fn full(&self, system: &Mutex<System>, stop: &CancellationToken) -> anyhow::Result<()> {
+    /// What an operator may set for our queues. What they cannot hold then they refuse, or drop.
+    async fn policy(
+        &self,
+        system: &Mutex<System>,
+        definition: &str,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
         let ctl = rabbitmq(system).await;
-        let definition = r#"{"max-length":1}"#;
-        let set = ["set_policy", "chaos", "^customer\\.upsync$", definition];
+        let set = ["set_policy", "chaos", POLICY_FOR, definition];
         rabbitmqctl(&ctl, &[&set[..], &["--apply-to", "queues"]].concat()).await?;
         pause(self.lasting, stop).await;
         rabbitmqctl(&ctl, &["clear_policy", "chaos"]).await
+    }
+
+    /// One of our queues loses its messages.
+    async fn lose(&self, system: &Mutex<System>, command: &str) -> anyhow::Result<()> {
+        let ctl = rabbitmq(system).await;
+        let (queue, _) = QUEUES[self.which % QUEUES.len()];
+        // It may have been deleted a moment ago.
+        let _ = rabbitmqctl(&ctl, &[command, queue]).await;
+        Ok(())
     }
 
     async fn alarm(&self, system: &Mutex<System>, stop: &CancellationToken) -> anyhow::Result<()> {
@@ -223,8 +246,8 @@ pub(crate) async fn mend_broker(system: &Mutex<System>) -> anyhow::Result<()> {
     let set = [
         "set_policy",
         "chaos",
-        "^customer\\.upsync$",
-        r#"{"max-length":1000000000}"#,
+        POLICY_FOR,
+        r#"{"max-length":1000000000,"message-ttl":1000000000}"#,
     ];
     rabbitmqctl(&ctl, &[&set[..], &["--apply-to", "queues"]].concat()).await?;
     rabbitmqctl(&ctl, &["clear_policy", "chaos"]).await?;
