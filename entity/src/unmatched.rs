@@ -122,7 +122,11 @@ impl Reason {
     pub fn is_by_email(self) -> bool {
         match self {
             Self::EmailTaken | Self::Review | Self::CustomerDeleted => true,
-            Self::NoEmail | Self::InvalidEmail | Self::Duplicate => false,
+            Self::NoEmail
+            | Self::InvalidEmail
+            | Self::Unreadable
+            | Self::Redacted
+            | Self::Duplicate => false,
         }
     }
 

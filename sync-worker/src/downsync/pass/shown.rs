@@ -30,7 +30,7 @@ pub(super) struct Shown {
 struct Unreadable {
     stripe_id: String,
     created: i64,
-    read_at: DateTime<Utc>,
+    read_at: Moment,
 }
 
 #[derive(Clone, Copy)]
