@@ -4,8 +4,9 @@ use std::fs::{DirBuilder, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
-use migration::{Migrator, MigratorTrait};
+use anyhow::{Context, bail};
+use migration::schema::Schema;
+use migration::{Migrator, MigratorTrait, schema};
 use platform::backoff::Backoff;
 use platform::config::Secret;
 use platform::database::{self, Database};
@@ -62,15 +63,18 @@ pub(crate) async fn open(arguments: &Arguments) -> anyhow::Result<(Database, Sec
     let db = database::connect_lazy(&url, CONNECTIONS)
         .await
         .context("opening the database")?;
-    migrate(&db)
+    let schema = migrate(&db)
         .await
         .context("bringing the database to this version's schema")?;
-    Ok((db, url))
+    match schema.problem() {
+        Some(problem) => bail!("{problem}"),
+        None => Ok((db, url)),
+    }
 }
 
 /// Applies the schema as soon as the database can be used. SQLite is used by this process alone: there is nothing to
 /// wait for.
-async fn migrate(db: &Database) -> Result<(), DbErr> {
+async fn migrate(db: &Database) -> Result<Schema, DbErr> {
     let mut attempt = 0;
     loop {
         attempt += 1;
@@ -87,14 +91,22 @@ async fn migrate(db: &Database) -> Result<(), DbErr> {
     }
 }
 
-async fn migrate_once(db: &Database) -> Result<(), DbErr> {
-    if !db.is_pooled() {
-        return Migrator::up(&db.connection(), None).await;
+/// Nothing is applied where nothing is missing, so a role that owns no table can start the process. Returns the schema
+/// that the database has then.
+async fn migrate_once(db: &Database) -> Result<Schema, DbErr> {
+    let schema = schema::read(db).await?;
+    if !matches!(schema, Schema::Missing | Schema::Older(_)) {
+        return Ok(schema);
     }
-    // A connection pooler keeps a session for the time of a transaction.
-    let tx = database::begin(db).await?;
-    Migrator::up(&tx, None).await?;
-    tx.commit().await
+    if db.is_pooled() {
+        // A connection pooler keeps a session for the time of a transaction.
+        let tx = database::begin(db).await?;
+        Migrator::up(&tx, None).await?;
+        tx.commit().await?;
+    } else {
+        Migrator::up(&db.connection(), None).await?;
+    }
+    schema::read(db).await
 }
 
 /// Where the database is.

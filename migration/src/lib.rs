@@ -12,6 +12,7 @@ mod m20261128_000010_mode;
 mod m20261128_000011_tombstone_email;
 mod m20261128_000012_event;
 mod m20261128_000015_order;
+pub mod schema;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use migration::{Migrator, MigratorTrait};
+use migration::{Migrator, MigratorTrait, schema};
 use platform::config::{LogArgs, Secret, secret};
 use platform::{database, redact, telemetry};
 
@@ -33,7 +33,7 @@ enum Command {
     Up,
     /// Take back the latest migration. Loses what its tables hold
     Down,
-    /// Say which migrations are applied; exit with 2 if one is missing
+    /// Compare the schema with this version's; exit with 2 if they differ
     Status,
 }
 
@@ -103,13 +103,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             .await
             .context("taking back the latest migration")?,
         Command::Status => {
-            let pending = Migrator::get_pending_migrations(&db)
+            let schema = schema::read(&db)
                 .await
                 .context("reading which migrations are applied")?;
-            for migration in &pending {
-                tracing::info!("missing: {}", migration.name());
-            }
-            if !pending.is_empty() {
+            if let Some(problem) = schema.problem() {
+                tracing::info!("{problem}");
                 return Ok(ExitCode::from(2));
             }
         }

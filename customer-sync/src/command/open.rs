@@ -4,12 +4,11 @@ use std::io::Write;
 
 use anyhow::{Context, bail, ensure};
 use entity::worker;
-use migration::{Migrator, MigratorTrait};
+use migration::schema::Schema;
 use platform::clock::Clock;
 use platform::database::{self, Database};
 use platform::sqlite_file::{self, InUse};
 use platform::steps::Steps;
-use sea_orm::{ConnectionTrait, Statement};
 use sync_worker::Gauge;
 use sync_worker::LaneState;
 use sync_worker::engine::Engine;
@@ -95,27 +94,15 @@ pub(crate) async fn fillable(arguments: &Arguments) -> anyhow::Result<Opened> {
     })
 }
 
-/// Reads only: the migrator would create its own table, for which a role that only uses the schema has no grants.
 async fn check_schema(db: &Database) -> anyhow::Result<()> {
-    let step = "run `migration up`, or start customer-sync once";
-    let select = "SELECT version FROM seaql_migrations";
-    let statement = Statement::from_string(db.get_database_backend(), select);
-    let rows = db.query_all_raw(statement).await.with_context(|| {
-        format!("the database does not have the schema of customer-sync: {step}")
-    })?;
-    let applied = rows
-        .iter()
-        .map(|row| row.try_get_by_index::<String>(0))
-        .collect::<Result<Vec<_>, _>>()
+    let schema = migration::schema::read(db)
+        .await
         .context("reading which migrations are applied")?;
-    let is_missing = |name: &str| applied.iter().all(|applied| applied != name);
-    if Migrator::migrations()
-        .iter()
-        .any(|step| is_missing(step.name()))
-    {
-        bail!("the database has an older schema than this version's: {step}");
+    match (schema.problem(), schema) {
+        (None, _) => Ok(()),
+        (Some(problem), Schema::Newer(_)) => bail!("{problem}"),
+        (Some(problem), _) => bail!("{problem}; starting customer-sync once does the same"),
     }
-    Ok(())
 }
 
 /// The worker's steps, and what they need while they are taken.

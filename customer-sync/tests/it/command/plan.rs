@@ -185,7 +185,7 @@ async fn what_cannot_be_read_is_code_1_and_says_why() {
     let mut command = pair.command(&["plan"]);
     command.env("DATABASE_URL", empty);
     let ran = run(command).await;
-    assert!(ran.ended(1).stderr.contains("does not have the schema"));
+    assert!(ran.ended(1).stderr.contains("does not have the tables"));
 }
 
 /// Without a key, the sandbox is the one that the stopped process has left in its folder.
