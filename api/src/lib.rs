@@ -14,6 +14,7 @@ mod idempotency;
 mod openapi;
 mod problem;
 mod request;
+mod services;
 mod serving;
 mod status;
 mod webhook;
@@ -44,6 +45,7 @@ pub use webhook::WebhookSecrets;
 use attention::{Conflicts, Deletions, Parked, Unmatched};
 use customers::{Customers, Original, Resource};
 use gate::Gate;
+use health::Readiness;
 use openapi::Slashed;
 use request::{Observed, Routes};
 use status::Overview;
@@ -111,8 +113,8 @@ pub async fn run(
     server: Server,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let database = app.health.component("database", health::STALLED_AFTER);
     let (db, clock) = (app.db.clone(), app.clock.clone());
+    let readiness = Readiness::new(db.clone(), clock.clone(), &app.health);
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "taking requests");
     }
@@ -123,7 +125,7 @@ pub async fn run(
     };
     // A database that does not answer holds up no stop.
     let watch = async {
-        let watch = health::watch(db.clone(), database, stop.clone());
+        let watch = readiness.watch();
         stop.run_until_cancelled(watch).await.unwrap_or(Ok(()))
     };
     let prune = async {

@@ -17,11 +17,14 @@ use crate::auth::Caller;
 use crate::customers::{Customers, Json, Tag};
 use crate::database::patiently;
 use crate::problem::{self, Documented, Refusal};
+use crate::services::Services;
 
 mod reads;
+mod services;
 mod waiting;
 
 use reads::Reads;
+use services::ServicesState;
 use waiting::Waiting;
 
 #[derive(Clone)]
@@ -39,6 +42,7 @@ struct Status {
     full_pass: FullPass,
     attention: Waiting,
     reads: Reads,
+    services: ServicesState,
 }
 
 /// What waits, and since when.
@@ -106,8 +110,8 @@ enum Shown {
 impl Overview {
     /// See how it goes
     ///
-    /// What is on its way, how far Stripe's events and the last full pass have come, what waits for a person, and what the
-    /// reads of Stripe cost this month. The health of the processes is at their /health/ready.
+    /// What is on its way, how far Stripe's events and the last full pass have come, what waits for a person, what the
+    /// reads of Stripe cost this month, and which relays and workers are alive.
     #[oai(path = "/", method = "get", operation_id = "readStatus")]
     async fn read(&self, _caller: Caller) -> Result<Shown, Refusal<Reading>> {
         let status = patiently(|| self.look()).await?;
@@ -140,6 +144,7 @@ impl Overview {
             full_pass: FullPass::of(state.as_ref(), &settings),
             attention: Waiting::of(db).await?,
             reads: Reads::of(&month, &settings, now),
+            services: ServicesState::of(&Services::read(db, &self.0.clock).await?),
         })
     }
 }
@@ -221,6 +226,7 @@ impl Example for Status {
             full_pass: FullPass::example(),
             attention: Waiting::example(),
             reads: Reads::example(),
+            services: ServicesState::example(),
         }
     }
 }

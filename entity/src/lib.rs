@@ -26,5 +26,4 @@ pub mod text;
 pub mod time;
 pub mod timeline;
 pub mod unmatched;
-pub mod worker;
 pub mod write;

@@ -11,6 +11,7 @@ mod m20261128_000009_replaced;
 mod m20261128_000010_mode;
 mod m20261128_000011_tombstone_email;
 mod m20261128_000012_event;
+mod m20261128_000013_heartbeat;
 mod m20261128_000015_order;
 pub mod schema;
 
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000010_mode::Migration),
             Box::new(m20261128_000011_tombstone_email::Migration),
             Box::new(m20261128_000012_event::Migration),
+            Box::new(m20261128_000013_heartbeat::Migration),
             Box::new(m20261128_000015_order::Migration),
         ]
     }

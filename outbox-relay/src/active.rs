@@ -176,6 +176,12 @@ impl<'a> Active<'a> {
 
     /// A publisher that takes messages. A new one declares the topology.
     async fn open(&mut self) -> Result<(), Error> {
+        // While nothing is published, only this shows that the broker is away. What is in flight gets its outcomes from
+        // the publisher that sent it.
+        if self.in_flight.is_empty() {
+            self.publisher
+                .take_if(|publisher| !publisher.is_connected());
+        }
         if self.publisher.is_none() {
             let publisher = self.relay.broker.publisher().await.map_err(Error::Broker)?;
             self.publisher = Some(publisher);
@@ -344,8 +350,9 @@ impl<'a> Active<'a> {
                 "published"
             );
         }
-        if self.is_restarted || tally.trouble().is_some() {
-            self.trouble = tally.trouble();
+        let trouble = tally.trouble(&self.relay.broker);
+        if self.is_restarted || trouble.is_some() {
+            self.trouble = trouble;
             self.is_restarted = false;
         }
         if counts.more {

@@ -18,6 +18,7 @@ use platform::wake::Wake;
 
 mod active;
 mod backlog;
+mod heartbeat;
 mod pace;
 mod publish;
 mod read;
@@ -113,16 +114,22 @@ pub struct Components {
     pub relay: Component,
     pub broker: Component,
     pub database: Component,
+    heartbeat: Component,
+    /// All of them, as the heartbeats record them.
+    section: Health,
 }
 
 impl Components {
     pub fn new(health: &Health) -> Self {
         // Longer than the slowest single step, which is to wait for a confirm in vain (30 s).
         let stalled_after = Duration::from_secs(60);
+        let section = health.section();
         Self {
-            relay: health.component("relay", stalled_after),
-            broker: health.component("relay broker", stalled_after),
-            database: health.component("relay database", stalled_after),
+            relay: section.component("relay", stalled_after),
+            broker: section.component("relay broker", stalled_after),
+            database: section.component("relay database", stalled_after),
+            heartbeat: section.component("relay heartbeat", stalled_after),
+            section,
         }
     }
 }

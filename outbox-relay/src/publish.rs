@@ -3,7 +3,7 @@
 
 use entity::message::{EXCHANGE, UPSYNC};
 use metrics::counter;
-use platform::broker::Outcome;
+use platform::broker::{Broker, Outcome};
 
 /// How many messages had which outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,23 @@ impl Tally {
 
     /// What is wrong and what to do about it. Without the numbers, so that the same trouble is said
     /// once.
-    pub(crate) fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self, broker: &Broker) -> Option<String> {
+        match broker {
+            Broker::RabbitMq(_) => self.rabbitmq_trouble(),
+            Broker::InProcess(_) => self.in_process_trouble(),
+        }
+    }
+
+    fn in_process_trouble(&self) -> Option<String> {
+        let is_any = self.refused + self.returned + self.unknown > 0;
+        is_any.then(|| {
+            "the worker in this process has not finished with some events in time; they are delivered again, and the \
+             worker's own health says why it does not go on"
+                .to_owned()
+        })
+    }
+
+    fn rabbitmq_trouble(&self) -> Option<String> {
         if self.returned > 0 {
             return Some(format!(
                 "the broker returns events, because no queue is bound to the exchange \
@@ -58,10 +74,14 @@ impl Tally {
 mod tests {
     use super::*;
 
-    fn trouble(outcomes: &[Outcome]) -> Option<String> {
+    fn tally(outcomes: &[Outcome]) -> Tally {
         let mut tally = Tally::default();
         outcomes.iter().for_each(|outcome| tally.add(*outcome));
-        tally.trouble()
+        tally
+    }
+
+    fn trouble(outcomes: &[Outcome]) -> Option<String> {
+        tally(outcomes).rabbitmq_trouble()
     }
 
     #[test]
@@ -81,5 +101,22 @@ mod tests {
             trouble(&[Outcome::Unroutable]),
             trouble(&[Outcome::Unroutable, Outcome::Unroutable, Outcome::Confirmed])
         );
+    }
+
+    #[test]
+    fn in_process_broker_gives_no_rabbitmq_advice() {
+        let topology = platform::broker::Topology {
+            exchange: EXCHANGE,
+            queues: &[UPSYNC],
+        };
+        let broker = Broker::in_process(&topology);
+        assert_eq!(tally(&[Outcome::Confirmed]).trouble(&broker), None);
+        for outcome in [Outcome::Unknown, Outcome::Refused, Outcome::Unroutable] {
+            let text = tally(&[outcome]).trouble(&broker).unwrap();
+            let text = text.to_lowercase();
+            for word in ["rabbit", "amqp", "queue", "confirm"] {
+                assert!(!text.contains(word), "{text}");
+            }
+        }
     }
 }

@@ -4,14 +4,14 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use platform::backoff::jitter;
-use platform::broker;
+use platform::broker::{self, Broker};
 use platform::lease::Lease;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::active::{Active, Error};
 use crate::pace::{Pace, Wait};
-use crate::{LEASE, Relay, Term, backlog, standby};
+use crate::{LEASE, Relay, Term, backlog, heartbeat, standby};
 
 /// How long a step may go on after the process was told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -22,10 +22,14 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// and goes on.
 pub async fn run(relay: Relay, stop: CancellationToken) -> anyhow::Result<()> {
     let lease = Lease::new(LEASE, relay.options.lease_ttl);
-    tokio::select! {
-        ended = terms(&relay, &lease, &stop) => ended,
-        () = backlog::watch(&relay) => Ok(()),
-    }
+    let relaying = async {
+        tokio::select! {
+            ended = terms(&relay, &lease, &stop) => ended,
+            () = backlog::watch(&relay) => Ok(()),
+        }
+    };
+    let (ended, recorded) = tokio::join!(relaying, heartbeat::record(&relay, stop.clone()));
+    ended.and(recorded)
 }
 
 async fn terms(relay: &Relay, lease: &Lease, stop: &CancellationToken) -> anyhow::Result<()> {
@@ -114,7 +118,10 @@ async fn say_error(error: &Error, trouble: Option<&str>, relay: &Relay) {
             return relay.health.database.problem(standby::away(error));
         }
         Error::Broker(source @ broker::Error::Topology { .. }) => chain(source),
-        Error::Broker(source) => format!("RabbitMQ is away: {}", chain(source)),
+        Error::Broker(source) => match relay.broker {
+            Broker::RabbitMq(_) => format!("RabbitMQ is away: {}", chain(source)),
+            Broker::InProcess(_) => format!("the broker in this process: {}", chain(source)),
+        },
         Error::Blocked | Error::Replaced => error.to_string(),
     };
     let waiting = match backlog::sentence(&relay.db).await {

@@ -69,6 +69,8 @@ impl Term {
     /// Renews the lease for as long as it goes, and returns when it is lost.
     pub(crate) async fn keep(&self, relay: &Relay) {
         let mut attempt = 0;
+        // A batch that is read and settled does not mean that the lease can be written.
+        let renewals = relay.health.database.cause("lease");
         sleep(self.lease.ttl / 3).await;
         loop {
             let next = Instant::now() + self.lease.ttl;
@@ -80,10 +82,11 @@ impl Term {
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner) = next;
                     attempt = 0;
+                    renewals.solved();
                     self.lease.ttl / 3
                 }
                 Ok(Err(error)) => {
-                    relay.health.database.problem(away(&error));
+                    renewals.problem(format!("renewing the relay's lease: {error}"));
                     attempt += 1;
                     BACKOFF.jittered(attempt).min(self.lease.ttl / 10)
                 }

@@ -209,6 +209,14 @@ impl Publisher {
         outcomes
     }
 
+    /// Whether there is a connection, as far as its heartbeats tell.
+    pub fn is_connected(&self) -> bool {
+        match self {
+            Self::InProcess(_) => true,
+            Self::RabbitMq(publisher) => publisher.is_connected(),
+        }
+    }
+
     /// Whether the broker takes nothing for now, because it runs out of memory or disk. Meanwhile
     /// `publish` refuses, and nothing should be sent.
     pub fn is_blocked(&self) -> bool {

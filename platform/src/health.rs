@@ -1,56 +1,114 @@
-//! What the process says about itself: each loop reports its beats, and a loop that falls silent
-//! shows as stalled.
+//! The health of a process, part by part: each loop reports its beats and its problems, and a loop that falls silent
+//! is reported as stalled.
+//!
+//! A problem ends by a success of what had failed, and by nothing else: a cycle with nothing to do is a beat.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::sync::watch;
+
+pub use attempt::Attempt;
+
+mod attempt;
 
 /// All components of one process. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub struct Health(Arc<Mutex<Vec<Component>>>);
+#[derive(Clone, Debug)]
+pub struct Health {
+    components: Arc<Mutex<Vec<Component>>>,
+    changed: watch::Sender<()>,
+    parent: Option<Box<Health>>,
+}
 
 /// One loop's or connection's part of it. Clones are the same component.
 #[derive(Clone, Debug)]
 pub struct Component {
     name: &'static str,
     stalled_after: Duration,
+    is_required: bool,
     state: Arc<Mutex<State>>,
+    changed: watch::Sender<()>,
+}
+
+/// What a component can fail at, independently of its other causes. Clones are the same cause.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    component: Component,
+    name: &'static str,
+}
+
+/// What is wrong. It must hold nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    code: Option<&'static str>,
+    detail: String,
+    /// When it is tried again; reported, and not logged.
+    next_try: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct State {
     kind: Kind,
-    /// When a problem is looked into again.
-    next_try: Option<Instant>,
-    /// When it got into this kind of state.
+    /// When it got into its present kind of state.
     since: Instant,
     beat: Instant,
+    failures: BTreeMap<&'static str, Failure>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Starting,
     Ok,
     Idle,
-    Problem(String),
+}
+
+#[derive(Debug)]
+struct Failure {
+    problem: Problem,
+    since: Instant,
+    /// Attempts that have failed and still go on.
+    attempts: usize,
 }
 
 /// The answer of the readiness check.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     pub ready: bool,
+    /// Whether a part that is not required has a problem.
+    pub degraded: bool,
     pub components: Vec<ComponentReport>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComponentReport {
     pub name: &'static str,
-    /// `ok`, `problem`, `stalled` or `starting`
+    /// `ok`, `problem`, `stalled` or `starting`; `degraded` instead of the last three if the process is ready without it
     pub status: &'static str,
     pub detail: Option<String>,
     /// How long it has been so.
     pub since_seconds: u64,
+}
+
+/// A problem of a component, for a record of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    pub component: &'static str,
+    pub code: Option<&'static str>,
+    pub detail: String,
+    pub since: Instant,
+    pub next_try: Option<Instant>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            components: Arc::default(),
+            changed: watch::Sender::new(()),
+            parent: None,
+        }
+    }
 }
 
 impl Health {
@@ -58,123 +116,313 @@ impl Health {
         Self::default()
     }
 
+    /// A group of components, which belong to `self` as well: what one service of a process reports.
+    pub fn section(&self) -> Self {
+        Self {
+            parent: Some(Box::new(self.clone())),
+            ..Self::default()
+        }
+    }
+
     /// Declares a component that means to beat at least every `stalled_after`. It is `starting`
     /// until its first beat, and keeps the process from being ready until then.
     pub fn component(&self, name: &'static str, stalled_after: Duration) -> Component {
+        self.declare(name, stalled_after, true)
+    }
+
+    /// The same, but the process is ready without it.
+    pub fn optional(&self, name: &'static str, stalled_after: Duration) -> Component {
+        self.declare(name, stalled_after, false)
+    }
+
+    fn declare(&self, name: &'static str, stalled_after: Duration, is_required: bool) -> Component {
         let now = now();
         let state = State {
             kind: Kind::Starting,
-            next_try: None,
             since: now,
             beat: now,
+            failures: BTreeMap::new(),
         };
         let component = Component {
             name,
             stalled_after,
+            is_required,
             state: Arc::new(Mutex::new(state)),
+            changed: self.changed.clone(),
         };
-        lock(&self.0).push(component.clone());
+        self.add(&component);
         component
     }
 
-    /// What every component says at `now`. Ready means that none has a problem, is stalled or still
-    /// starts.
+    fn add(&self, component: &Component) {
+        lock(&self.components).push(component.clone());
+        if let Some(parent) = &self.parent {
+            parent.add(component);
+        }
+    }
+
+    /// What every component reports at `now`. Ready means that none that is required has a problem, is stalled or
+    /// still starts.
     pub fn report(&self, now: Instant) -> Report {
-        let components: Vec<_> = lock(&self.0)
-            .iter()
-            .map(|component| component.report(now))
-            .collect();
-        Report {
-            ready: components.iter().all(|component| component.status == "ok"),
-            components,
+        let mut report = Report {
+            ready: true,
+            degraded: false,
+            components: Vec::new(),
+        };
+        for component in lock(&self.components).iter() {
+            let one = component.report(now);
+            let is_ok = one.status == "ok";
+            report.ready &= is_ok || !component.is_required;
+            report.degraded |= !is_ok && !component.is_required;
+            report.components.push(one);
+        }
+        report
+    }
+
+    /// The problems at `now`, stalled components included.
+    pub fn problems(&self, now: Instant) -> Vec<Reported> {
+        let components = lock(&self.components);
+        let problems = components.iter().flat_map(|one| one.problems(now));
+        problems.collect()
+    }
+
+    /// Resolves at each change of a problem of this section's own components.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+}
+
+impl Problem {
+    pub fn new(detail: impl Into<String>) -> Self {
+        Self {
+            code: None,
+            detail: detail.into(),
+            next_try: None,
+        }
+    }
+
+    /// A stable word for it, for programs.
+    pub fn code(self, code: &'static str) -> Self {
+        Self {
+            code: Some(code),
+            ..self
+        }
+    }
+
+    pub fn next_try(self, next_try: Option<tokio::time::Instant>) -> Self {
+        Self {
+            next_try: next_try.map(tokio::time::Instant::into_std),
+            ..self
         }
     }
 }
 
+impl<Text: Into<String>> From<Text> for Problem {
+    fn from(detail: Text) -> Self {
+        Self::new(detail)
+    }
+}
+
+/// The cause of a component that names none.
+const ITSELF: &str = "";
+
 impl Component {
-    /// A beat: all is well.
+    /// A success of the component's own work. Problems by a [`Cause`] stay.
     pub fn ok(&self) {
-        self.set(Kind::Ok, None);
+        self.end(ITSELF, |_| true);
     }
 
-    /// A beat in the middle of long work, which says nothing of its end: a problem stays one until `ok`.
-    pub fn busy(&self) {
-        let has_problem = matches!(lock(&self.state).kind, Kind::Problem(_));
-        match has_problem {
-            true => lock(&self.state).beat = now(),
-            false => self.ok(),
-        }
+    /// A beat that proves nothing: of a cycle with nothing to do, or in the middle of long work. A problem stays one.
+    pub fn beat(&self) {
+        self.change(|state, now| state.beat(now));
     }
 
-    /// A beat of a loop that runs but can't do its work. `what` is logged when it changes, and
-    /// shown until `ok`; it must hold nothing secret.
-    pub fn problem(&self, what: impl Into<String>) {
-        self.set(Kind::Problem(what.into()), None);
-    }
-
-    /// A problem that is looked into again at `next_try`, which is shown and not logged.
-    pub fn problem_until(&self, what: impl Into<String>, next_try: Option<tokio::time::Instant>) {
-        let next_try = next_try.map(tokio::time::Instant::into_std);
-        self.set(Kind::Problem(what.into()), next_try);
+    /// A beat of a loop that runs but can't do its work. The problem is logged when it changes, and
+    /// reported until `ok`.
+    pub fn problem(&self, problem: impl Into<Problem>) {
+        self.fail(ITSELF, problem.into(), 0);
     }
 
     /// No beats are expected until the next one: a standby that waits for its turn. It counts as
-    /// ok.
+    /// ok, and its problems are another one's from now on.
     pub fn idle(&self) {
-        self.set(Kind::Idle, None);
+        self.change(|state, now| {
+            state.enter(Kind::Idle, now);
+            state.beat = now;
+            state.failures.clear();
+        });
     }
 
-    fn set(&self, kind: Kind, next_try: Option<Instant>) {
-        let now = now();
+    /// What can fail apart from the rest.
+    pub fn cause(&self, name: &'static str) -> Cause {
+        Cause {
+            component: self.clone(),
+            name,
+        }
+    }
+
+    fn fail(&self, cause: &'static str, problem: Problem, attempts: usize) {
+        self.change(|state, now| {
+            state.beat = now;
+            let known = state.failures.get(cause);
+            if known.is_none_or(|known| known.problem.detail != problem.detail) {
+                tracing::warn!(component = self.name, "{}: {}", self.name, problem.detail);
+            }
+            // A problem that only changes its words is still the same trouble.
+            let failure = Failure {
+                problem,
+                since: known.map_or(now, |known| known.since),
+                attempts: known.map_or(0, |known| known.attempts) + attempts,
+            };
+            state.failures.insert(cause, failure);
+        });
+    }
+
+    /// A beat, and the end of a cause's problem if `is_over`.
+    fn end(&self, cause: &'static str, is_over: impl FnOnce(&mut Failure) -> bool) {
+        self.change(|state, now| {
+            if state.failures.get_mut(cause).is_some_and(is_over) {
+                state.failures.remove(cause);
+                if state.failures.is_empty() {
+                    state.enter(Kind::Ok, now);
+                    state.since = now;
+                }
+                tracing::info!(component = self.name, "{}: works again", self.name);
+            }
+            state.beat(now);
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State, Instant)) {
         let mut state = lock(&self.state);
-        state.beat = now;
-        state.next_try = next_try;
-        if state.kind == kind {
-            return;
+        let before = state.told();
+        change(&mut state, now());
+        let is_news = state.told() != before;
+        drop(state);
+        if is_news {
+            self.changed.send_replace(());
         }
-        match (&state.kind, &kind) {
-            (_, Kind::Problem(what)) => {
-                tracing::warn!(component = self.name, "{}: {what}", self.name)
-            }
-            (Kind::Problem(_), _) => {
-                tracing::info!(component = self.name, "{}: works again", self.name)
-            }
-            _ => {}
-        }
-        // A problem that only changes its words is still the same trouble.
-        if !matches!((&state.kind, &kind), (Kind::Problem(_), Kind::Problem(_))) {
-            state.since = now;
-        }
-        state.kind = kind;
     }
 
     fn report(&self, now: Instant) -> ComponentReport {
         let state = lock(&self.state);
-        let silent = now.saturating_duration_since(state.beat);
-        let stalled = state.kind != Kind::Idle && silent > self.stalled_after;
-        let (status, detail) = match &state.kind {
-            Kind::Problem(what) if !stalled => {
-                let wait = state.next_try.map(|at| at.saturating_duration_since(now));
-                let detail = match wait.map(|wait| wait.as_secs_f64().ceil()) {
-                    Some(seconds) => format!("{what}; next try in {seconds} s"),
-                    None => what.clone(),
-                };
-                ("problem", Some(detail))
-            }
-            Kind::Problem(what) => ("stalled", Some(format!("no beat; before that: {what}"))),
-            _ if stalled => ("stalled", Some("no beat".to_owned())),
+        let problem = state.first();
+        let text = || {
+            let texts = state.failures.values().map(|one| one.problem.text(now));
+            texts.collect::<Vec<_>>().join("; ")
+        };
+        let (status, detail) = match state.kind {
+            _ if self.is_stalled(&state, now) => match problem {
+                Some(_) => ("stalled", Some(format!("no beat; before that: {}", text()))),
+                None => ("stalled", Some("no beat".to_owned())),
+            },
+            _ if problem.is_some() => ("problem", Some(text())),
             Kind::Starting => ("starting", None),
             Kind::Ok => ("ok", None),
             Kind::Idle => ("ok", Some("standby".to_owned())),
         };
-        let since = if stalled { state.beat } else { state.since };
-        let since_seconds = now.saturating_duration_since(since).as_secs();
+        let since = match problem {
+            _ if status == "stalled" => state.beat,
+            Some(failure) => failure.since,
+            None => state.since,
+        };
+        let status = match status {
+            "ok" => status,
+            _ if self.is_required => status,
+            _ => "degraded",
+        };
         ComponentReport {
             name: self.name,
             status,
             detail,
-            since_seconds,
+            since_seconds: now.saturating_duration_since(since).as_secs(),
         }
+    }
+
+    fn problems(&self, now: Instant) -> Vec<Reported> {
+        let state = lock(&self.state);
+        let of = |failure: &Failure| Reported {
+            component: self.name,
+            code: failure.problem.code,
+            detail: failure.problem.detail.clone(),
+            since: failure.since,
+            next_try: failure.problem.next_try,
+        };
+        let mut problems: Vec<_> = state.failures.values().map(of).collect();
+        if problems.is_empty() && self.is_stalled(&state, now) {
+            problems.push(Reported {
+                component: self.name,
+                code: Some("stalled"),
+                detail: "no beat".to_owned(),
+                since: state.beat,
+                next_try: None,
+            });
+        }
+        problems
+    }
+
+    fn is_stalled(&self, state: &State, now: Instant) -> bool {
+        let silent = now.saturating_duration_since(state.beat);
+        (state.kind != Kind::Idle || !state.failures.is_empty()) && silent > self.stalled_after
+    }
+}
+
+impl Cause {
+    /// This has failed; it is reported until it has succeeded.
+    pub fn problem(&self, problem: impl Into<Problem>) {
+        self.component.fail(self.name, problem.into(), 0);
+    }
+
+    /// This has succeeded.
+    pub fn solved(&self) {
+        self.component.end(self.name, |_| true);
+    }
+
+    pub fn has_problem(&self) -> bool {
+        lock(&self.component.state).failures.contains_key(self.name)
+    }
+
+    /// Work that may fail several times before it succeeds, beside other work of the same kind.
+    pub fn attempt(&self) -> Attempt {
+        Attempt::new(self.clone())
+    }
+}
+
+impl Problem {
+    fn text(&self, now: Instant) -> String {
+        match self.next_try {
+            Some(at) => {
+                let wait = at.saturating_duration_since(now).as_secs_f64().ceil();
+                format!("{}; next try in {wait} s", self.detail)
+            }
+            None => self.detail.clone(),
+        }
+    }
+}
+
+impl State {
+    fn beat(&mut self, now: Instant) {
+        self.beat = now;
+        if self.failures.is_empty() {
+            self.enter(Kind::Ok, now);
+        }
+    }
+
+    fn enter(&mut self, kind: Kind, now: Instant) {
+        if self.kind != kind || !self.failures.is_empty() {
+            self.since = now;
+        }
+        self.kind = kind;
+    }
+
+    /// The problem that is the oldest.
+    fn first(&self) -> Option<&Failure> {
+        self.failures.values().min_by_key(|failure| failure.since)
+    }
+
+    fn told(&self) -> Vec<Problem> {
+        let problems = self.failures.values().map(|one| one.problem.clone());
+        problems.collect()
     }
 }
 
@@ -188,136 +436,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(10);
-
-    async fn pass(seconds: u64) {
-        tokio::time::advance(Duration::from_secs(seconds)).await;
-    }
-
-    /// Ready, and the first component's status, detail and age.
-    fn seen(health: &Health) -> (bool, &'static str, String, u64) {
-        let report = health.report(now());
-        let first = report.components[0].clone();
-        (
-            report.ready,
-            first.status,
-            first.detail.unwrap_or_default(),
-            first.since_seconds,
-        )
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_component_is_not_ready_until_its_first_beat() {
-        let health = Health::new();
-        assert!(health.report(now()).ready);
-        let component = health.component("relay", LIMIT);
-        assert_eq!(seen(&health), (false, "starting", String::new(), 0));
-        pass(2).await;
-        component.ok();
-        pass(3).await;
-        assert_eq!(seen(&health), (true, "ok", String::new(), 3));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_component_that_falls_silent_is_stalled_and_recovers_with_a_beat() {
-        let health = Health::new();
-        let component = health.component("relay", LIMIT);
-        component.ok();
-        pass(10).await;
-        assert!(seen(&health).0, "it is silent just as long as it may be");
-        pass(1).await;
-        assert_eq!(seen(&health), (false, "stalled", "no beat".to_owned(), 11));
-        component.ok();
-        assert!(seen(&health).0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_that_is_busy_is_not_stalled_and_keeps_its_problem() {
-        let health = Health::new();
-        let component = health.component("scan", LIMIT);
-        component.busy();
-        assert_eq!(seen(&health).1, "ok");
-        component.problem("no answer");
-        pass(9).await;
-        component.busy();
-        pass(9).await;
-        assert_eq!(
-            seen(&health),
-            (false, "problem", "no answer".to_owned(), 18)
-        );
-        pass(2).await;
-        assert_eq!(seen(&health).1, "stalled");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_that_never_started_is_stalled_in_the_end() {
-        let health = Health::new();
-        let _component = health.component("relay", LIMIT);
-        pass(11).await;
-        assert_eq!(seen(&health).1, "stalled");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_problem_shows_its_latest_words_and_how_long_there_has_been_one() {
-        let health = Health::new();
-        let component = health.component("relay", LIMIT);
-        component.ok();
-        component.problem("the broker is away");
-        pass(5).await;
-        component.problem("the broker refuses");
-        assert_eq!(
-            seen(&health),
-            (false, "problem", "the broker refuses".to_owned(), 5)
-        );
-        pass(11).await;
-        let (_, status, detail, _) = seen(&health);
-        assert_eq!(status, "stalled");
-        assert!(detail.contains("the broker refuses"), "{detail}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_problem_that_is_looked_into_again_says_when() {
-        let health = Health::new();
-        let component = health.component("relay", LIMIT);
-        let next_try = tokio::time::Instant::now() + Duration::from_secs(7);
-        component.problem_until("the broker is away", Some(next_try));
-        pass(3).await;
-        assert_eq!(seen(&health).2, "the broker is away; next try in 4 s");
-        pass(6).await;
-        assert_eq!(seen(&health).2, "the broker is away; next try in 0 s");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_standby_may_be_silent_for_ever() {
-        let health = Health::new();
-        let component = health.component("relay", LIMIT);
-        component.idle();
-        pass(1000).await;
-        assert_eq!(seen(&health), (true, "ok", "standby".to_owned(), 1000));
-        component.ok();
-        pass(11).await;
-        assert_eq!(seen(&health).1, "stalled");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_component_in_trouble_is_enough() {
-        let health = Health::new();
-        health.component("api", LIMIT).ok();
-        health
-            .component("relay", LIMIT)
-            .problem("the broker is away");
-        let report = health.report(now());
-        let text = serde_json::to_value(&report).unwrap();
-        let away = "the broker is away";
-        assert_eq!(
-            text,
-            serde_json::json!({"ready": false, "components": [
-                {"name": "api", "status": "ok", "detail": null, "since_seconds": 0},
-                {"name": "relay", "status": "problem", "detail": away, "since_seconds": 0},
-            ]})
-        );
-    }
-}
+mod tests;

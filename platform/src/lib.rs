@@ -10,6 +10,7 @@ pub mod config;
 pub mod database;
 pub mod descriptors;
 pub mod health;
+pub mod heartbeat;
 pub mod http;
 pub mod lease;
 pub mod moment;

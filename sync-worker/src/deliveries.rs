@@ -5,6 +5,7 @@ use std::time::Duration;
 use platform::backoff::Backoff;
 use platform::broker::{Broker, Consumer};
 use platform::health::Component;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Unacknowledged messages that the broker hands out: a few for every hand.
@@ -15,8 +16,11 @@ const RECONNECT: Backoff = Backoff {
     cap: Duration::from_secs(5),
 };
 
+/// A consumer that lasted for so long is not of the same trouble as the one before it.
+const STABLE: Duration = Duration::from_secs(10);
+
 /// Opens a consumer of `queue` and gives it to `consume`, anew whenever that fails, until it is told to
-/// stop.
+/// stop. `consume` reports `ok` once a delivery has come, or none has for a while.
 pub(crate) async fn run<Work>(
     (broker, queue): (&Broker, &'static str),
     (health, stop): (&Component, &CancellationToken),
@@ -33,9 +37,14 @@ where
         };
         let ended = match opened {
             Ok(consumer) => {
-                attempt = 0;
-                health.ok();
-                consume(consumer).await
+                // That it was opened proves nothing of what comes next: `consume` reports the first success.
+                health.beat();
+                let opened_at = Instant::now();
+                let ended = consume(consumer).await;
+                if opened_at.elapsed() >= STABLE {
+                    attempt = 0;
+                }
+                ended
             }
             Err(error) => Err(error.into()),
         };

@@ -1,12 +1,13 @@
-//! Whether pushes may go on. While Stripe refuses our key, is away, or refuses every customer alike,
-//! pushing more would only fail for everyone: the lane stops, says why, and tries again by itself.
+//! The circuit breaker of the pushes. While Stripe refuses our key, is unavailable, or refuses every customer alike,
+//! pushing more would only fail for everyone: the lane stops, reports why, and tries again by itself.
 //!
-//! It has two states, running and stopped. Half open is the moment in which one task tries a stopped
-//! lane with one request, so it needs no state of its own.
+//! It is closed, open (stopped), or half-open: a small request has succeeded, and pushes go on, but none of them has
+//! succeeded yet. Half-open it still reports why it was open, because a read that works proves nothing of the writes.
 
 use std::time::Duration;
 
 use platform::backoff::Backoff;
+use platform::health::Problem;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -16,6 +17,7 @@ use blame::Blame;
 pub(crate) use blame::{ENOUGH, Trouble};
 
 mod blame;
+pub(crate) mod code;
 pub(crate) mod words;
 
 /// How long the lane rests before it tries again whether a person has put things right.
@@ -35,6 +37,8 @@ pub struct LaneState {
 #[derive(Clone, Debug, Default)]
 struct State {
     stop: Option<Stop>,
+    /// Half-open: why it was stopped, until a push proves that over.
+    unproven: Option<Stop>,
     blame: Blame,
     /// The last push ended with a response that does not match its request.
     has_mismatch: bool,
@@ -42,6 +46,8 @@ struct State {
 
 #[derive(Clone, Debug)]
 struct Stop {
+    /// A stable word for the reason, of [`code`].
+    code: &'static str,
     reason: String,
     next_try: Instant,
     /// What failed for so many; none where a person's setting is at fault.
@@ -59,7 +65,13 @@ impl Default for LaneState {
 impl LaneState {
     /// Stops the lane until a person has changed a setting; the reason is shown by the health page.
     pub fn stop(&self, reason: impl Into<String>) {
+        self.stop_for(code::MISCONFIGURED, reason);
+    }
+
+    /// The same, with a code of [`code`] for the reason.
+    pub fn stop_for(&self, code: &'static str, reason: impl Into<String>) {
         self.set(Stop {
+            code,
             reason: reason.into(),
             next_try: Instant::now() + REST,
             trouble: None,
@@ -69,6 +81,7 @@ impl LaneState {
     /// Stops a lane that has not run yet, until somebody has looked whose key it is.
     pub fn hold(&self) {
         self.set(Stop {
+            code: code::STARTING,
             reason: "Stripe has not said yet whose key STRIPE_SECRET_KEY is".to_owned(),
             next_try: Instant::now(),
             trouble: None,
@@ -79,10 +92,9 @@ impl LaneState {
     pub(crate) fn is_still_away(&self, reason: impl FnOnce() -> String) {
         self.state.send_modify(|state| {
             let rests = state.blame.again(Trouble::Away);
-            let known = state.stop.clone();
-            let known = known.filter(|stop| stop.trouble == Some(Trouble::Away));
             state.halt(Stop {
-                reason: known.map_or_else(reason, |stop| stop.reason),
+                code: code::STRIPE_UNAVAILABLE,
+                reason: reason(),
                 next_try: Instant::now() + AWAY.jittered(rests),
                 trouble: Some(Trouble::Away),
             });
@@ -109,11 +121,13 @@ impl LaneState {
                 return false;
             };
             is_lanes = true;
-            let rest = match trouble {
-                Trouble::Away => AWAY.jittered(rests),
-                Trouble::Refused { .. } | Trouble::Mismatched => REST,
+            let (code, rest) = match trouble {
+                Trouble::Away => (code::STRIPE_UNAVAILABLE, AWAY.jittered(rests)),
+                Trouble::Refused { .. } => (code::REQUESTS_REFUSED, REST),
+                Trouble::Mismatched => (code::RESPONSES_MISMATCHED, REST),
             };
             state.halt(Stop {
+                code,
                 reason: reason(),
                 next_try: Instant::now() + rest,
                 trouble: Some(trouble),
@@ -123,11 +137,15 @@ impl LaneState {
         is_lanes
     }
 
-    /// Stripe has answered a push, whatever it said: it is not away.
-    pub(crate) fn answered(&self) {
+    /// Stripe has answered a push, whatever it said: it is not away. Unless `refuses_key`, it takes the key.
+    pub(crate) fn answered(&self, refuses_key: bool) {
         self.state.send_if_modified(|state| {
             state.blame.answered();
-            false
+            state.prove(|stop| match stop.trouble {
+                Some(Trouble::Away) => true,
+                Some(Trouble::Refused { .. } | Trouble::Mismatched) => false,
+                None => !refuses_key,
+            })
         });
     }
 
@@ -143,15 +161,26 @@ impl LaneState {
             if was_troubled {
                 state.stop = None;
             }
-            was_troubled
+            state.prove(|_| true) || was_troubled
         });
     }
 
-    /// Lets the pushes go on. After a trouble the first of them are on trial: one that fails alike stops
+    /// No customer waits for a push, so none will prove the lane: closes one that is half-open.
+    pub(crate) fn has_nothing_to_prove(&self) {
+        self.state.send_if_modified(|state| state.prove(|_| true));
+    }
+
+    /// Lets the pushes go on, half-open. After a trouble the first of them are on trial: one that fails alike stops
     /// the lane again.
     pub fn resume(&self) {
-        self.state
-            .send_if_modified(|state| state.stop.take().is_some());
+        self.state.send_if_modified(|state| {
+            let stop = state.stop.take();
+            let was_stopped = stop.is_some();
+            // Before its first push nothing has failed.
+            let failed = stop.filter(|stop| stop.code != code::STARTING);
+            state.unproven = failed.or(state.unproven.take());
+            was_stopped
+        });
     }
 
     pub fn stopped(&self) -> Option<String> {
@@ -168,6 +197,20 @@ impl LaneState {
     pub(crate) fn why_stopped(&self) -> Option<&'static str> {
         let state = self.state.borrow();
         state.stop.as_ref().map(Stop::why)
+    }
+
+    pub(crate) fn is_half_open(&self) -> bool {
+        let state = self.state.borrow();
+        state.stop.is_none() && state.unproven.is_some()
+    }
+
+    /// What to report while it is open or half-open.
+    pub fn problem(&self) -> Option<Problem> {
+        let state = self.state.borrow();
+        let stop = state.stop.as_ref().or(state.unproven.as_ref())?;
+        let next_try = state.stop.as_ref().map(|stop| stop.next_try);
+        let problem = Problem::new(&stop.reason).code(stop.code);
+        Some(problem.next_try(next_try))
     }
 
     /// When a stopped lane is tried next.
@@ -188,19 +231,38 @@ impl LaneState {
         let _ = state.wait_for(|state| state.stop.is_none()).await;
     }
 
+    /// Resolves at the next change from now on.
+    pub(crate) fn next_change(&self) -> impl Future<Output = ()> + use<> {
+        let mut state = self.state.subscribe();
+        async move {
+            // It ends with the last clone of the lane, and so does whoever waits.
+            let _ = state.changed().await;
+        }
+    }
+
     fn set(&self, stop: Stop) {
         self.state.send_modify(|state| state.halt(stop));
     }
 }
 
 impl State {
-    fn halt(&mut self, stop: Stop) {
-        let why = stop.why();
-        // A lane that was tried in vain has not stopped anew.
-        if self.stop.as_ref().map(Stop::why) != Some(why) {
-            metrics::counter!("upsync_lane_stops_total", "why" => why).increment(1);
+    fn halt(&mut self, mut stop: Stop) {
+        let known = self.stop.take().or(self.unproven.take());
+        let known = known.filter(|known| known.code == stop.code && known.trouble == stop.trouble);
+        // A lane that was tried in vain has not stopped anew, and its first reason says since when.
+        match known {
+            Some(known) if stop.trouble == Some(Trouble::Away) => stop.reason = known.reason,
+            Some(_) => {}
+            None => {
+                metrics::counter!("upsync_lane_stops_total", "why" => stop.why()).increment(1);
+            }
         }
         self.stop = Some(stop);
+    }
+
+    /// Closes a half-open lane if `is_over` says so of what it was open for; returns whether it did.
+    fn prove(&mut self, is_over: impl FnOnce(&Stop) -> bool) -> bool {
+        self.unproven.take_if(|stop| is_over(stop)).is_some()
     }
 }
 
@@ -291,5 +353,52 @@ mod tests {
         lane.stop("the key is refused");
         lane.is_still_away(|| "away by now".to_owned());
         assert_eq!(lane.stopped().as_deref(), Some("away by now"));
+    }
+
+    /// The reason that is reported.
+    fn reported(lane: &LaneState) -> Option<Problem> {
+        lane.problem().map(|problem| problem.next_try(None))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_open_lane_reports_its_reason_until_a_push_succeeds() {
+        let lane = stopped_by_many();
+        let open = reported(&lane).unwrap();
+        lane.resume();
+        assert_eq!(lane.stopped(), None);
+        assert_eq!(reported(&lane), Some(open.clone()));
+        assert!(away(&lane), "it was on trial");
+        assert_eq!(reported(&lane), Some(open));
+        lane.resume();
+        lane.succeeded();
+        assert_eq!(reported(&lane), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_open_lane_is_closed_by_an_answer_that_disproves_its_reason() {
+        let refused_key = LaneState::default();
+        refused_key.stop_for(code::KEY_REFUSED, "refused");
+        refused_key.resume();
+        refused_key.answered(true);
+        assert!(refused_key.is_half_open());
+        refused_key.answered(false);
+        assert!(!refused_key.is_half_open());
+        let away = stopped_by_many();
+        away.resume();
+        away.answered(true);
+        assert!(!away.is_half_open());
+        let idle = stopped_by_many();
+        idle.resume();
+        idle.has_nothing_to_prove();
+        assert_eq!(reported(&idle), None);
+    }
+
+    #[tokio::test]
+    async fn lane_that_starts_well_has_nothing_to_prove() {
+        let lane = LaneState::default();
+        lane.hold();
+        assert!(reported(&lane).is_some());
+        lane.resume();
+        assert_eq!(reported(&lane), None);
     }
 }

@@ -26,12 +26,16 @@ pub(crate) async fn patiently<T, Work>(
 where
     Work: Future<Output = Result<T, write::Error>>,
 {
+    let mut reported = health.cause("work").attempt();
     for attempt in 1..=ATTEMPTS {
         match work().await {
-            Ok(done) => return Some(done),
+            Ok(done) => {
+                reported.succeeded();
+                return Some(done);
+            }
             Err(error) => {
                 let error = anyhow::Error::new(error);
-                health.problem(format!("{what}, trying again: {error:#}"));
+                reported.failed(format!("{what}, trying again: {error:#}"));
             }
         }
         let rest = REST.jittered(attempt);

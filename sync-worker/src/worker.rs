@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use platform::broker::Broker;
 use platform::database::{is_unavailable, within_bounds};
-use platform::health::Health;
+use platform::health::{Component, Health};
+use platform::heartbeat::{Recorder, Role};
 use platform::supervisor::Supervisor;
 use platform::wake::Wake;
 use sea_orm::{DbBackend, DbErr};
-use uuid::Uuid;
 
 use crate::downsync::scan::{Intervals, Scan};
 use crate::engine::Engine;
@@ -44,20 +44,27 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
         health,
     } = worker;
     measure::describe();
+    // What this worker records of itself leaves out the other services of the process.
+    let health = health.section();
+    let mut recorder = recorder(&engine, &health);
+    join(&engine, &mut recorder).await?;
     // SQLite is used by one process only, so a push that is under way now is one that was killed.
     if engine.db.get_database_backend() == DbBackend::Sqlite {
         upsync::due::forget_dead_pushes(&engine).await?;
     }
     engine.resume_moments().await?;
-    let id = Uuid::new_v4();
-    join(&engine, id).await?;
     // Nothing is pushed before Stripe has said whose key it is.
     engine.lane.hold();
     let component = |name| health.component(name, STALLED_AFTER);
     let stop = supervisor.stop();
     supervisor.spawn(
         "registry",
-        registry::run(engine.clone(), id, component("registry"), stop.clone()),
+        registry::run(
+            engine.clone(),
+            recorder,
+            component("registry"),
+            stop.clone(),
+        ),
     );
     start_upsync(supervisor, &engine, &broker, &health);
     supervisor.spawn(
@@ -87,17 +94,33 @@ pub async fn start(supervisor: &mut Supervisor, worker: Worker) -> Result<(), Db
             stop.clone(),
         ),
     );
+    upkeep(supervisor, &engine, component);
+    Ok(())
+}
+
+fn recorder(engine: &Engine, health: &Health) -> Recorder {
+    let (db, clock) = (engine.db.clone(), engine.clock.clone());
+    Recorder::new(db, clock, Role::Worker, health.clone())
+}
+
+/// What is counted and forgotten.
+fn upkeep(
+    supervisor: &mut Supervisor,
+    engine: &Engine,
+    component: impl Fn(&'static str) -> Component,
+) {
+    let stop = supervisor.stop();
     let measure = measure::run(engine.clone(), component("measure"), stop.clone());
     supervisor.spawn("measure", measure);
     let budget = budget::run(engine.clone(), component("budget"), stop.clone());
     supervisor.spawn("budget", budget);
-    supervisor.spawn("purge", purge::run(engine, component("purge"), stop));
-    Ok(())
+    let purge = purge::run(engine.clone(), component("purge"), stop);
+    supervisor.spawn("purge", purge);
 }
 
 /// A database that is not up yet delays the first beat; the registry goes on trying.
-async fn join(engine: &Engine, id: Uuid) -> Result<(), DbErr> {
-    match within_bounds(registry::join(engine, id)).await {
+async fn join(engine: &Engine, recorder: &mut Recorder) -> Result<(), DbErr> {
+    match within_bounds(registry::join(engine, recorder)).await {
         Err(error) if is_unavailable(&error) => {
             tracing::warn!("joining the workers, trying again: {error}");
             Ok(())

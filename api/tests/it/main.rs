@@ -19,6 +19,7 @@ mod outage;
 mod outbox;
 mod problem;
 mod random;
+mod ready;
 mod resource;
 mod server;
 mod spec;

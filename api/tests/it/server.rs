@@ -27,18 +27,18 @@ fn server() -> platform::http::Server {
     }
 }
 
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     stop: CancellationToken,
     running: JoinSet<anyhow::Result<()>>,
 }
 
 impl Server {
-    async fn start(database: &TestDatabase) -> Self {
+    pub(crate) async fn start(database: &TestDatabase) -> Self {
         Self::of(app(database, "")).await
     }
 
-    async fn of(app: App) -> Self {
+    pub(crate) async fn of(app: App) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -61,12 +61,12 @@ impl Server {
         String::from_utf8(answer).unwrap()
     }
 
-    async fn get(&self, path: &str) -> String {
+    pub(crate) async fn get(&self, path: &str) -> String {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         self.exchange(request.as_bytes()).await
     }
 
-    async fn stopped(mut self) {
+    pub(crate) async fn stopped(mut self) {
         self.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(30), self.running.join_next()).await;
         ended.expect("it stops").unwrap().unwrap().unwrap();

@@ -3,16 +3,15 @@
 use std::io::Write;
 
 use anyhow::{Context, bail, ensure};
-use entity::worker;
 use migration::schema::Schema;
 use platform::clock::Clock;
 use platform::database::{self, Database};
+use platform::heartbeat::{self, Role};
 use platform::sqlite_file::{self, InUse};
 use platform::steps::Steps;
 use sync_worker::Gauge;
 use sync_worker::LaneState;
 use sync_worker::engine::Engine;
-use sync_worker::registry::LIVE;
 
 use crate::arguments::Arguments;
 use crate::state::{self, Folder};
@@ -140,7 +139,8 @@ pub(crate) async fn worker(arguments: &mut Arguments) -> anyhow::Result<Worker> 
     // One more who reads: a share as theirs, though they do not make room for it.
     engine.resume_moments().await?;
     let now = engine.now(&engine.db).await?;
-    let others = worker::count_since(&engine.db, now - LIVE).await?;
+    let workers = heartbeat::of_role(&engine.db, Role::Worker).await?;
+    let others = workers.iter().filter(|worker| worker.is_alive(now)).count();
     let share = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
     engine.stripe.set_share(share);
     Ok(Worker {

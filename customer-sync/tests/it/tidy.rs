@@ -13,9 +13,10 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("migration", &[]),
     // For its test support only, which has to make a database.
     ("platform", &["migration"]),
-    ("api", &["entity", "platform"]),
-    ("outbox-relay", &["entity", "platform"]),
-    ("sync-worker", &["entity", "platform"]),
+    // Of the migration they use the names only, to compare the schema.
+    ("api", &["entity", "migration", "platform"]),
+    ("outbox-relay", &["entity", "migration", "platform"]),
+    ("sync-worker", &["entity", "migration", "platform"]),
     ("stripe-sandbox", &["platform"]),
     (
         "customer-sync",

@@ -48,9 +48,10 @@ async fn a_broker_that_is_away_holds_up_the_events_and_loses_none() {
 
     drop(consumer);
     rabbitmq.kill().await;
+    // With nothing to publish, too.
+    until_says(&health, "relay broker", "RabbitMQ is away").await;
     let second = create(db).await;
     relay.wake.wake();
-    until_says(&health, "relay broker", "RabbitMQ is away").await;
     rabbitmq.start().await;
     let mut consumer = reopened(&broker).await;
     assert_eq!(take(&mut consumer, 1).await, [event(&second)]);

@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::state::load;
 use crate::engine::Engine;
+use crate::lane::code;
 use crate::outcome::is_missing;
 use crate::stripe::Lane;
 
@@ -41,6 +42,31 @@ pub struct Identity {
     pub account: Option<String>,
     /// None where the key's prefix does not say it and no object has shown it yet.
     pub livemode: Option<bool>,
+}
+
+/// The key is not one of the account and mode that the database belongs to.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct OtherIdentity {
+    /// Of [`crate::lane::code`].
+    pub(crate) code: &'static str,
+    detail: String,
+}
+
+impl OtherIdentity {
+    fn account(detail: String) -> Self {
+        Self {
+            code: code::OTHER_ACCOUNT,
+            detail,
+        }
+    }
+
+    fn mode(detail: String) -> Self {
+        Self {
+            code: code::OTHER_MODE,
+            detail,
+        }
+    }
 }
 
 /// Makes sure that the key belongs to the account and the mode that this database was first used with, and pins what
@@ -132,16 +158,20 @@ pub fn compare(pinned: &Identity, key: &Identity) -> anyhow::Result<()> {
     if let (Some(known), Some(account)) = (&pinned.account, &key.account) {
         ensure!(
             known == account,
-            "the key belongs to Stripe account {account}, but this database to {known}; \
-             nothing is sent or compared until STRIPE_SECRET_KEY is one of {known} again"
+            OtherIdentity::account(format!(
+                "the key belongs to Stripe account {account}, but this database to {known}; \
+                 nothing is sent or compared until STRIPE_SECRET_KEY is one of {known} again"
+            ))
         );
     }
     if let (Some(known), Some(livemode)) = (pinned.livemode, key.livemode) {
         let (known_mode, mode) = (mode(known), mode(livemode));
         ensure!(
             known == livemode,
-            "STRIPE_SECRET_KEY is a key of Stripe's {mode} mode, but this database belongs to {known_mode} mode; \
-             nothing is sent or compared until it is a {known_mode} mode key again"
+            OtherIdentity::mode(format!(
+                "STRIPE_SECRET_KEY is a key of Stripe's {mode} mode, but this database belongs to {known_mode} mode; \
+                 nothing is sent or compared until it is a {known_mode} mode key again"
+            ))
         );
     }
     Ok(())
@@ -160,18 +190,20 @@ async fn verify_by_customer(engine: &Engine) -> anyhow::Result<()> {
         match engine.stripe.retrieve(Lane::Downsync, stripe_id).await {
             Ok(_) => return Ok(()),
             Err(failure) if is_missing(&failure) => {}
-            Err(failure) if failure.is_of_other_mode() => bail!(
+            Err(failure) if failure.is_of_other_mode() => bail!(OtherIdentity::mode(format!(
                 "STRIPE_SECRET_KEY is a key of the other mode: {stripe_id} is linked in this database, and Stripe has a \
                  customer like it in the other mode; nothing is sent or compared until the key is one of that mode"
-            ),
+            ))),
             Err(failure) => return Err(failure).context("reading a linked customer"),
         }
     }
     ensure!(
         linked.is_empty(),
-        "Stripe knows none of the customers that this database is linked to ({}): STRIPE_SECRET_KEY is probably one of \
-         another account or mode; nothing is sent or compared until Stripe knows them",
-        linked.join(", ")
+        OtherIdentity::account(format!(
+            "Stripe knows none of the customers that this database is linked to ({}): STRIPE_SECRET_KEY is probably one of \
+             another account or mode; nothing is sent or compared until Stripe knows them",
+            linked.join(", ")
+        ))
     );
     Ok(())
 }

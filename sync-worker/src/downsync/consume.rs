@@ -53,9 +53,12 @@ async fn consume(
             () = stop.cancelled() => break,
             // A silent queue is healthy.
             () = tokio::time::sleep(BEAT) => { health.ok(); continue }
-            Some(handled) = hands.next() => { health.ok(); ended = handled; continue }
+            Some(handled) = hands.next() => { health.beat(); ended = handled; continue }
             delivery = consumer.next(), if may_take => delivery,
         };
+        if delivery.is_ok() {
+            health.ok();
+        }
         match delivery {
             // If it is this one that ends the process, then it takes no other with it.
             Ok(delivery) if watch.is_careful() || delivery.attempt > 1 => {

@@ -68,9 +68,6 @@ pub async fn run_after(
         .limit(BATCH)
         .all(&engine.db);
     let events = within_bounds(events).await?;
-    if events.is_empty() {
-        return Ok(Worked::default());
-    }
     let mut by_customer: BTreeMap<String, Vec<stripe_event::Model>> = BTreeMap::new();
     for event in events {
         by_customer

@@ -20,7 +20,10 @@ use super::ring::close_ring;
 use crate::engine::{Engine, PUSH_EXPIRY};
 use crate::poison::Watch;
 
+use unread::Unread;
+
 mod unmatched;
+mod unread;
 
 const EVERY: Duration = Duration::from_secs(1);
 const BATCH: u64 = 100;
@@ -30,23 +33,36 @@ pub(super) const AFTER_ERROR: chrono::Duration = chrono::Duration::seconds(5);
 
 /// Looks every second until it is told to stop.
 pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut unread = Unread::default();
     while !stop.is_cancelled() {
-        match caught(run_once(&engine)).await {
+        match caught(look_once(&engine, &mut unread)).await {
             Ok(_) => health.ok(),
             Err(error) => health.problem(format!("reading customers again: {error:#}")),
         }
+        unread.report(&health.cause("reads"));
         let _ = tokio::time::timeout(jitter(EVERY), stop.cancelled()).await;
     }
     Ok(())
 }
 
 /// Reads every customer that is due; returns how many were looked at.
+///
+/// # Errors
+/// A customer could not be read, or the database is away.
 pub async fn run_once(engine: &Engine) -> anyhow::Result<usize> {
+    let mut unread = Unread::default();
+    let found = look_once(engine, &mut unread).await?;
+    unread.into_error().map_or(Ok(found), Err)
+}
+
+/// The same; those that could not be read are in `unread`, until they are read or nobody asks for it any more.
+async fn look_once(engine: &Engine, unread: &mut Unread) -> anyhow::Result<usize> {
+    let now = engine.now(&engine.db).await?;
+    unread.forget_the_served(engine).await?;
     // With another account's key, or while Stripe is away, a look would only be lost.
     if engine.lane.stopped().is_some() {
         return Ok(0);
     }
-    let now = engine.now(&engine.db).await?;
     // While a push is under way, the copy would be put aside again.
     let no_push = Condition::any()
         .add(Column::PushStartedAt.is_null())
@@ -59,24 +75,19 @@ pub async fn run_once(engine: &Engine) -> anyhow::Result<usize> {
         .limit(BATCH)
         .all(&engine.db);
     let due = within_bounds(due).await?;
-    let linked = linked(engine, &due).await;
-    if linked
-        .as_ref()
-        .is_err_and(|error| !is_of_one_customer(error))
-    {
-        return linked.map(|()| due.len());
+    if !linked(engine, &due, unread).await? {
+        return Ok(due.len());
     }
-    let unmatched = unmatched::run_once(engine, now).await?;
-    linked.map(|()| due.len() + unmatched)
+    let unmatched = unmatched::run_once(engine, now, unread).await?;
+    Ok(due.len() + unmatched)
 }
 
-/// Customers that are linked to a row.
-async fn linked(engine: &Engine, due: &[Model]) -> anyhow::Result<()> {
+/// Customers that are linked to a row. Returns whether other customers can be read.
+async fn linked(engine: &Engine, due: &[Model], unread: &mut Unread) -> anyhow::Result<bool> {
     if due.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let watch = Watch::of(engine, "recheck").await?;
-    let mut failed = None;
     for link in due {
         let item = link.stripe_id.clone().unwrap_or_default();
         if !watch.begin(&item).await? {
@@ -88,15 +99,14 @@ async fn linked(engine: &Engine, due: &[Model]) -> anyhow::Result<()> {
         engine.steps.reach("recheck: done").await;
         let rest = looked.is_err().then_some(AFTER_ERROR);
         within_bounds(served(engine, link, rest)).await?;
-        if let Err(error) = looked {
-            // One that cannot be read holds up no other.
-            if !is_of_one_customer(&error) {
-                return Err(error);
-            }
-            failed = Some(error);
+        // One that cannot be read holds up no other.
+        let goes_on = looked.as_ref().err().is_none_or(is_of_one_customer);
+        unread.note(&item, looked);
+        if !goes_on {
+            return Ok(false);
         }
     }
-    failed.map_or(Ok(()), Err)
+    Ok(true)
 }
 
 async fn recheck(engine: &Engine, link: &Model) -> anyhow::Result<()> {

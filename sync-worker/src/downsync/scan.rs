@@ -139,7 +139,7 @@ async fn show(gauge: &Gauge, health: &Component) -> Infallible {
         let Some(glance) = *glance.borrow_and_update() else {
             continue;
         };
-        health.busy();
+        health.beat();
         if gauge.is_drawn() || told_at.elapsed() < TOLD_EVERY {
             continue;
         }
@@ -154,6 +154,27 @@ async fn show(gauge: &Gauge, health: &Component) -> Infallible {
     }
 }
 
+/// What a look did; none where nothing was due.
+#[derive(Default)]
+struct Looked {
+    events: Option<anyhow::Result<()>>,
+    pass: Option<anyhow::Result<()>>,
+}
+
+/// Failures in a row, each ended by a success of the same.
+#[derive(Default)]
+struct Failures {
+    looks: u32,
+    events: u32,
+    passes: u32,
+}
+
+/// When to try again what has failed once more.
+fn rest(failures: &mut u32) -> Instant {
+    *failures += 1;
+    Instant::now() + ON_ERROR.jittered(*failures)
+}
+
 /// What is due when, the inbox left out.
 pub struct Scanner {
     engine: Engine,
@@ -163,10 +184,8 @@ pub struct Scanner {
     inbox: Wake,
     next_events: Instant,
     next_pass: Instant,
-    failures: u32,
+    failures: Failures,
     account: Account,
-    /// Why the last pass was refused.
-    refused: Option<String>,
     /// The intervals that were stored last.
     told: Option<Intervals>,
 }
@@ -181,9 +200,8 @@ impl Scanner {
             inbox: scan.inbox.clone(),
             next_events: Instant::now(),
             next_pass: Instant::now(),
-            failures: 0,
+            failures: Failures::default(),
             account: Account::default(),
-            refused: None,
             told: None,
         }
     }
@@ -207,29 +225,60 @@ impl Scanner {
     async fn look(&mut self, health: &Component, stop: &CancellationToken) -> Duration {
         let engine = self.engine.clone();
         let looked = tokio::select! {
-            looked = caught(self.look_once(stop)) => looked,
+            looked = caught(self.do_what_is_due(stop)) => looked,
             never = show(&engine.gauge, health) => match never {},
         };
-        match looked {
-            Ok(()) => {
-                self.failures = 0;
-                match &self.refused {
-                    Some(why) => health.problem(why.clone()),
-                    None => health.ok(),
-                }
-            }
-            Err(_) if stop.is_cancelled() => {}
-            Err(error) => {
-                self.failures += 1;
-                health.problem(format!("{error:#}"));
-                let rest = Instant::now() + ON_ERROR.jittered(self.failures);
-                self.next_events = self.next_events.max(rest);
-                self.next_pass = self.next_pass.max(rest);
-            }
+        if !stop.is_cancelled() {
+            self.take(looked, health);
         }
         self.next_events
             .min(self.next_pass)
             .saturating_duration_since(Instant::now())
+    }
+
+    /// Reports what was done and what failed. A look at which nothing was due changes nothing: what failed last is
+    /// still the truth of it.
+    fn take(&mut self, looked: anyhow::Result<Looked>, health: &Component) {
+        let looked = match looked {
+            Ok(looked) => {
+                self.failures.looks = 0;
+                health.ok();
+                looked
+            }
+            Err(error) => {
+                health.problem(format!("{error:#}"));
+                let rest = rest(&mut self.failures.looks);
+                self.next_events = self.next_events.max(rest);
+                self.next_pass = self.next_pass.max(rest);
+                return;
+            }
+        };
+        for (result, cause, failures, next) in [
+            (
+                looked.events,
+                "events",
+                &mut self.failures.events,
+                &mut self.next_events,
+            ),
+            (
+                looked.pass,
+                "full pass",
+                &mut self.failures.passes,
+                &mut self.next_pass,
+            ),
+        ] {
+            match result {
+                None => {}
+                Some(Ok(())) => {
+                    *failures = 0;
+                    health.cause(cause).solved();
+                }
+                Some(Err(error)) => {
+                    health.cause(cause).problem(format!("{error:#}"));
+                    *next = rest(failures).max(*next);
+                }
+            }
+        }
     }
 
     /// Does what is due. The full pass does not wait for events that cannot be read.
@@ -237,19 +286,26 @@ impl Scanner {
     /// # Errors
     /// Something is away, or the key is another account's; what was not done stays due.
     pub async fn look_once(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let Looked { events, pass } = self.do_what_is_due(stop).await?;
+        pass.unwrap_or(Ok(()))?;
+        events.unwrap_or(Ok(()))
+    }
+
+    async fn do_what_is_due(&mut self, stop: &CancellationToken) -> anyhow::Result<Looked> {
         self.account.check(&self.engine).await?;
         self.tell().await?;
-        let mut events = Ok(());
+        let mut looked = Looked::default();
         if Instant::now() >= self.next_events {
-            events = self.events().await;
+            let events = self.events().await;
             if events.is_ok() {
                 self.next_events = Instant::now() + self.pace.interval();
             }
+            looked.events = Some(events);
         }
         if Instant::now() >= self.next_pass {
-            self.pass(stop).await?;
+            looked.pass = Some(self.pass(stop).await);
         }
-        events
+        Ok(looked)
     }
 
     async fn pass(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
@@ -260,14 +316,12 @@ impl Scanner {
         match passed {
             Ok(counts) => {
                 tracing::info!(?counts, "compared all of Stripe's customers");
-                self.refused = None;
                 self.next_pass = Instant::now() + jitter(self.intervals.full_pass);
                 Ok(())
             }
             Err(error) => {
                 // The next one would most likely be refused as well: it may cost a tenth of the time at most.
                 if error.downcast_ref::<Refused>().is_some() {
-                    self.refused = Some(format!("{error:#}"));
                     let rest = (9 * began.elapsed()).min(self.intervals.full_pass);
                     self.next_pass = Instant::now() + rest;
                 }

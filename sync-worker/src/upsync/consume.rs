@@ -1,17 +1,18 @@
 //! Takes the upsync messages. A message is acknowledged once its customer was looked at, whatever came
 //! of it: what is still to be done stands in the database by then.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use entity::message::{Changed, UPSYNC};
 use platform::broker::{Broker, Consumer, Delivery};
-use platform::health::Component;
+use platform::health::{Component, Problem};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::deliveries;
 use crate::engine::Engine;
-use crate::lane::words;
+use crate::lane::{code, words};
 use crate::patience::patiently;
 
 /// Customers that are pushed side by side. More than the rate needs at Stripe's usual 200 ms a call.
@@ -40,19 +41,27 @@ async fn consume(
     let mut hands = JoinSet::new();
     let mut ended = Ok(());
     while !stop.is_cancelled() {
+        let changed = engine.lane.next_change();
+        let mut changed = pin!(changed);
         report(engine, health);
         let is_full = hands.len() >= CONCURRENCY;
         let may_take = !is_full && engine.lane.stopped().is_none();
         let delivery = tokio::select! {
             () = stop.cancelled() => break,
             // A silent queue is healthy.
-            () = tokio::time::sleep(BEAT) => continue,
+            () = tokio::time::sleep(BEAT) => {
+                if may_take {
+                    health.ok();
+                }
+                continue;
+            }
             _ = hands.join_next(), if is_full => continue,
-            () = engine.lane.running(), if !may_take && !is_full => continue,
+            () = &mut changed => continue,
             delivery = consumer.next(), if may_take => delivery,
         };
         match delivery {
             Ok(delivery) => {
+                health.ok();
                 let (health, stop) = (health.clone(), stop.clone());
                 hands.spawn(handle(engine.clone(), delivery, (health, stop)));
             }
@@ -67,10 +76,14 @@ async fn consume(
 }
 
 fn report(engine: &Engine, health: &Component) {
-    match engine.lane.stopped() {
-        Some(reason) => health.problem_until(reason, engine.lane.next_try()),
-        None if engine.lane.has_mismatch() => health.problem(words::MISMATCH),
-        None => health.ok(),
+    health.beat();
+    let breaker = health.cause("breaker");
+    match engine.lane.problem() {
+        Some(problem) => breaker.problem(problem),
+        None if engine.lane.has_mismatch() => {
+            breaker.problem(Problem::new(words::MISMATCH).code(code::RESPONSES_MISMATCHED));
+        }
+        None => breaker.solved(),
     }
 }
 

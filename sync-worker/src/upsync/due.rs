@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::consume::CONCURRENCY;
-use crate::downsync::account::check_account;
+use crate::downsync::account::{OtherIdentity, check_account};
 use crate::engine::{Engine, LONGEST_REST};
-use crate::lane::{Trouble, words};
+use crate::lane::{Trouble, code, words};
 use crate::outcome::{Action, Operation, action};
 use crate::stripe::{Failure, Lane, ListPage};
 
@@ -66,11 +66,28 @@ pub async fn run_once(engine: &Engine) -> Result<u64, DbErr> {
 
 /// The customers that are due, unless the lane stands still.
 pub async fn find(engine: &Engine) -> Result<Vec<Due>, DbErr> {
+    // Before anything else, so that an empty answer proves that the database is there.
+    let now = engine.now(&engine.db).await?;
     if engine.lane.stopped().is_some() && !probe(engine).await {
         return Ok(Vec::new());
     }
-    let now = engine.now(&engine.db).await?;
-    within_bounds(due(engine, now)).await
+    let due = within_bounds(due(engine, now)).await?;
+    if due.is_empty() && engine.lane.is_half_open() && !is_any_waiting(engine).await? {
+        engine.lane.has_nothing_to_prove();
+    }
+    Ok(due)
+}
+
+/// Whether a customer waits for its next attempt.
+async fn is_any_waiting(engine: &Engine) -> Result<bool, DbErr> {
+    let waiting = Entity::find()
+        .select_only()
+        .column(Column::CustomerId)
+        .filter(Column::NextAttemptAt.is_not_null())
+        .limit(1)
+        .into_tuple::<Uuid>()
+        .one(&engine.db);
+    Ok(within_bounds(waiting).await?.is_some())
 }
 
 async fn push(engine: &Engine, customer_id: Uuid) {
@@ -115,6 +132,9 @@ async fn try_key(engine: &Engine) -> anyhow::Result<()> {
 }
 
 fn keep_stopped(engine: &Engine, error: &anyhow::Error) {
+    if let Some(other) = error.downcast_ref::<OtherIdentity>() {
+        return engine.lane.stop_for(other.code, format!("{error:#}"));
+    }
     let Some(failure) = error.downcast_ref::<Failure>() else {
         return engine.lane.stop(format!("{error:#}"));
     };
@@ -125,9 +145,15 @@ fn keep_stopped(engine: &Engine, error: &anyhow::Error) {
             engine.lane.is_still_away(|| words::is_away(since, failure));
         }
         (_, Action::StopLane { reason }) => {
-            engine.lane.stop(words::lane_is_stopped(reason, failure))
+            let code = code::of_setting(reason);
+            engine
+                .lane
+                .stop_for(code, words::lane_is_stopped(reason, failure));
         }
-        (Some(Trouble::Mismatched), _) => engine.lane.stop(words::answers_others(failure)),
+        (Some(Trouble::Mismatched), _) => {
+            let reason = words::answers_others(failure);
+            engine.lane.stop_for(code::RESPONSES_MISMATCHED, reason);
+        }
         _ => engine.lane.stop(format!(
             "Stripe does not say whose key STRIPE_SECRET_KEY is ({failure}); \
              pushes wait and go on by themselves"

@@ -48,12 +48,12 @@ pub async fn finish(engine: &Engine, push: &Push, sent: Sent) -> Result<Pushed, 
             failed::record(engine, (&tx, &link, now), push, (operation, &failure)).await?
         }
         Sent::NeedsReview { stripe_id } => {
-            engine.lane.answered();
+            engine.lane.answered(false);
             review(&tx, &link, push, stripe_id, now).await?;
             Pushed::Parked
         }
         Sent::Outdated { copy, read_at } | Sent::Gone { copy, read_at } => {
-            engine.lane.answered();
+            engine.lane.answered(false);
             looked(engine, (&tx, &row, &link, now), push, (&copy, read_at)).await?
         }
         Sent::Acked(acked) => {

@@ -6,6 +6,7 @@ mod cut;
 mod duplicate;
 mod event;
 mod fence;
+mod health;
 mod home;
 mod inbox;
 mod matching;

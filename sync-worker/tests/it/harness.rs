@@ -8,13 +8,14 @@ mod write;
 
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use entity::fields::Fields;
 use entity::message::{DOWNSYNC, Drift, EXCHANGE, QUEUES};
 use platform::broker::{Broker, Topology};
 use platform::clock::Clock;
 use platform::config::Secret;
 use platform::health::Health;
+use platform::heartbeat::{self, Recorder, Report, Role};
 use platform::steps::Steps;
 use platform::test_support::{self, TestDatabase};
 use platform::wake::Wake;
@@ -182,6 +183,20 @@ impl World {
         meanwhile(self);
         let sent = send(&self.engine, &push).await.unwrap();
         finish(&self.engine, &push, sent).await.unwrap()
+    }
+
+    /// The heartbeats of another worker.
+    pub(crate) fn recorder(&self) -> Recorder {
+        let (db, clock) = (self.engine.db.clone(), self.engine.clock.clone());
+        Recorder::new(db, clock, Role::Worker, Health::new())
+    }
+
+    /// A worker was alive at that time for the last time.
+    pub(crate) async fn worker_beats_at(&self, at: DateTime<Utc>) {
+        let (db, worker) = (&self.engine.db, (Uuid::new_v4(), Role::Worker));
+        heartbeat::beat(db, worker, Report::default(), at)
+            .await
+            .unwrap();
     }
 
     /// Pushes that are due by now; how many were looked at.

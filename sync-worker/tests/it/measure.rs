@@ -157,8 +157,7 @@ async fn every_metric_says_what_it_is() {
     let other = world.create(&[("email", "b@x.io")]).await;
     world.push(other.id).await;
     world.engine.lane.stop("the key is refused");
-    let one = uuid::Uuid::new_v4();
-    sync_worker::registry::beat(&world.engine, one)
+    sync_worker::registry::beat(&world.engine, &mut world.recorder())
         .await
         .unwrap();
     Measure::default().run_once(&world.engine).await.unwrap();

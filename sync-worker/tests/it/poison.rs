@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use entity::in_hand;
 use entity::message::{DOWNSYNC, DRIFT, EXCHANGE, QUEUES, SOURCE};
-use entity::{in_hand, worker};
 use platform::broker::{Broker, Message, Outcome, Topology};
 use platform::health::Health;
 use sea_orm::EntityTrait;
@@ -28,9 +28,7 @@ const EXPIRED: Duration = Duration::from_secs(61);
 /// A worker was killed a while ago.
 async fn somebody_died(world: &World) {
     let long_ago = world.now().await - Duration::from_secs(60);
-    worker::show(&world.engine.db, Uuid::new_v4(), long_ago)
-        .await
-        .unwrap();
+    world.worker_beats_at(long_ago).await;
 }
 
 async fn in_hand_count(world: &World) -> usize {

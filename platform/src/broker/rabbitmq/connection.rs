@@ -88,6 +88,10 @@ impl Connection {
         step(self.timeouts.step, doing, work).await
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.status().connected()
+    }
+
     /// Whether the broker reads nothing from us, because it is short of memory or disk.
     pub(super) fn is_blocked(&self) -> bool {
         self.connection.status().connected() && self.connection.status().blocked()

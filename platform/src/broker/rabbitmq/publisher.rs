@@ -72,6 +72,12 @@ impl Publisher {
         })
     }
 
+    pub(in crate::broker) fn is_connected(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(Connection::is_connected)
+    }
+
     pub(in crate::broker) fn is_blocked(&self) -> bool {
         self.connection.as_ref().is_some_and(Connection::is_blocked)
     }

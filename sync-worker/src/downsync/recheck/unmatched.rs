@@ -6,13 +6,17 @@ use entity::unmatched::{Column, Entity};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::{AFTER_ERROR, BATCH, look};
+use super::{AFTER_ERROR, BATCH, Unread, look};
 use crate::downsync::apply::Applied;
 use crate::downsync::inbox::is_of_one_customer;
 use crate::engine::Engine;
 
 /// Reads those that are due; returns how many were looked at.
-pub(super) async fn run_once(engine: &Engine, now: DateTime<Utc>) -> anyhow::Result<usize> {
+pub(super) async fn run_once(
+    engine: &Engine,
+    now: DateTime<Utc>,
+    unread: &mut Unread,
+) -> anyhow::Result<usize> {
     let due = Entity::find()
         .filter(has_come(Column::RecheckAt, now, AFTER_ERROR))
         .order_by_asc(Column::RecheckAt)
@@ -33,10 +37,10 @@ pub(super) async fn run_once(engine: &Engine, now: DateTime<Utc>) -> anyhow::Res
             .filter(Column::RecheckAt.eq(entry.recheck_at))
             .exec(&engine.db)
             .await?;
-        if let Err(error) = looked
-            && !is_of_one_customer(&error)
-        {
-            return Err(error);
+        let goes_on = looked.as_ref().err().is_none_or(is_of_one_customer);
+        unread.note(&entry.stripe_id, looked);
+        if !goes_on {
+            break;
         }
     }
     Ok(due.len())

@@ -25,8 +25,13 @@ pub(super) async fn run(scan: &Scan, account: &Account, stop: &CancellationToken
         let round = run_once(scan, account, (&mut drifts, &mut recent));
         let wait = match caught(round).await {
             Ok(worked) => {
-                failures = 0;
-                scan.inbox_health.ok();
+                // Those that wait for their next read may be the ones that could not be read.
+                if recent.due().is_none() {
+                    failures = 0;
+                    scan.inbox_health.ok();
+                } else {
+                    scan.inbox_health.beat();
+                }
                 if worked.events > 0 {
                     tracing::debug!(?worked, "worked off events");
                     continue;

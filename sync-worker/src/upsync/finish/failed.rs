@@ -65,7 +65,10 @@ pub(super) async fn record(
             (rest.max(GRACE), None)
         }
         Action::StopLane { reason } => {
-            engine.lane.stop(words::lane_is_stopped(reason, failure));
+            let code = lane::code::of_setting(reason);
+            engine
+                .lane
+                .stop_for(code, words::lane_is_stopped(reason, failure));
             // The key stays: an earlier request under it may be on its way still. Should the refusal be saved
             // under it, then its replay gives it up.
             ended.attempts = Set(0);
@@ -123,7 +126,8 @@ fn tell_lane(
 ) -> bool {
     let trouble = Trouble::of(action, failure);
     if failure.kind == FailureKind::Answered && trouble != Some(Trouble::Away) {
-        engine.lane.answered();
+        let refuses_key = matches!(action, Action::StopLane { .. });
+        engine.lane.answered(refuses_key);
     }
     trouble.is_some_and(|trouble| {
         let reason = match trouble {

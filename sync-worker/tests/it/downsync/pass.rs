@@ -140,8 +140,7 @@ async fn while_a_worker_is_known_to_have_died_everybody_is_imported_by_himself()
     let world = World::new().await;
     fill(&world, 50);
     let long_ago = world.now().await - chrono::Duration::minutes(1);
-    let died = entity::worker::show(&world.engine.db, uuid::Uuid::new_v4(), long_ago);
-    died.await.unwrap();
+    world.worker_beats_at(long_ago).await;
     let counts = world.pass().await;
     assert_eq!((counts.drifts, counts.imported), (50, 0));
     assert_eq!(world.rows().await.len(), 50);
