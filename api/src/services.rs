@@ -10,6 +10,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 pub(crate) struct Services {
     pub(crate) relays: Group,
     pub(crate) workers: Group,
+    pub(crate) now: DateTime<Utc>,
 }
 
 /// The processes of one role.
@@ -31,10 +32,15 @@ impl Services {
         let relays = heartbeat::of_role(db, Role::Relay).await?;
         let workers = heartbeat::of_role(db, Role::Worker).await?;
         let now = database::now(db, clock).await?;
-        Ok(Self {
+        Ok(Self::of(relays, workers, now))
+    }
+
+    pub(crate) fn of(relays: Vec<Model>, workers: Vec<Model>, now: DateTime<Utc>) -> Self {
+        Self {
             relays: Group::new(("relay", "outbox-relay"), relays, now),
             workers: Group::new(("worker", "sync-worker"), workers, now),
-        })
+            now,
+        }
     }
 }
 

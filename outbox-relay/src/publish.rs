@@ -107,7 +107,7 @@ mod tests {
     fn in_process_broker_gives_no_rabbitmq_advice() {
         let topology = platform::broker::Topology {
             exchange: EXCHANGE,
-            queues: &[UPSYNC],
+            queues: &[(UPSYNC, &[])],
         };
         let broker = Broker::in_process(&topology);
         assert_eq!(tally(&[Outcome::Confirmed]).trouble(&broker), None);

@@ -133,7 +133,7 @@ pub fn make_private(path: &Path) {
         if metadata.is_file() && mode & 0o077 != 0 {
             let private = fs::Permissions::from_mode(mode & 0o700);
             if let Err(error) = fs::set_permissions(path, private) {
-                tracing::warn!(%error, file = %path.display(), "others may read a file of customers");
+                tracing::warn!(%error, file = %path.display(), "others may read a database file");
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use entity::parked::Reason;
 use entity::{conflict, customer, stripe_link};
 use platform::backoff;
 use poem_openapi::types::Example;
@@ -18,17 +19,24 @@ use super::representation::Json;
 use crate::database::patiently;
 use crate::problem::Problem;
 
+use pending::Pending;
+
+mod pending;
+
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The pauses between two looks grow from the first to the second, so that a thousand waiting clients are a thousand
 /// cheap reads a second at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+const DECIDE: &str =
+    "Choose a side for each of the fields, by the resolve call of /api/v1/conflicts.";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename = "SyncStatus", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 enum Status {
-    /// On its way, or to be tried again.
+    /// On its way, or to be tried again; `reason` says what it waits for.
     Pending,
     /// Stripe has this revision.
     Synced,
@@ -53,18 +61,27 @@ pub(super) struct SyncState {
     /// Stripe's id, once it has one.
     #[oai(nullable)]
     stripe_id: Option<String>,
-    /// Why this revision is parked.
+    /// Why this revision is parked or pending. Of a pending one: `no_live_relay`, `no_live_worker`, `key_refused`,
+    /// `permission_denied`, `other_account`, `other_mode`, `stripe_unavailable`, `requests_refused`, `misconfigured`,
+    /// `responses_mismatched`, `broker_unavailable`, `worker_problem`, `rate_limited`, `backing_off`, `starting`, `sending`,
+    /// `publishing` or `queued`.
     #[oai(nullable)]
     reason: Option<String>,
-    /// What Stripe said to it.
+    /// The same in words: what Stripe said to it, or what relay and worker report.
     #[oai(nullable)]
     detail: Option<String>,
+    /// Since when it has this reason.
+    #[oai(nullable)]
+    since: Option<DateTime<Utc>>,
+    /// What to do about it, in a sentence.
+    #[oai(nullable)]
+    next_step: Option<String>,
     /// Stripe's id of the request that it refused.
     #[oai(nullable)]
     request_id: Option<String>,
     /// Failed attempts in a row.
     attempts: i32,
-    /// When it is tried again.
+    /// When it is tried again, or pushes as a whole are.
     #[oai(nullable)]
     next_attempt_at: Option<DateTime<Utc>>,
     /// The fields that wait for a person's decision.
@@ -81,6 +98,8 @@ impl Example for SyncState {
             stripe_id: Some("cus_NffrFeUfNV2Hib".to_owned()),
             reason: None,
             detail: None,
+            since: None,
+            next_step: None,
             request_id: None,
             attempts: 0,
             next_attempt_at: None,
@@ -125,16 +144,39 @@ impl Customers {
             let state = patiently(|| self.look(id)).await?;
             let state = state.ok_or_else(Problem::no_such_customer)?;
             if state.status != Status::Pending || Instant::now() >= until {
-                return Ok(State::Sync(Json::of(&state)));
+                return self.explained(state).await;
             }
             let next = until.min(Instant::now() + backoff::jitter(pause));
             tokio::select! {
                 () = sleep_until(next) => {}
                 // The process stops: say what is known instead of holding it up.
-                () = self.stop.cancelled() => return Ok(State::Sync(Json::of(&state))),
+                () = self.stop.cancelled() => return self.explained(state).await,
             }
             pause = LONGEST_PAUSE.min(pause.mul_f64(1.5));
         }
+    }
+
+    /// The state with what a pending customer waits for: read once, not at each look of a wait.
+    async fn explained(&self, mut state: SyncState) -> Result<State, Problem> {
+        if state.status == Status::Pending
+            && let Some(pending) = patiently(|| self.pending(state.customer_id)).await?
+        {
+            state.reason = Some(pending.reason);
+            state.detail = Some(pending.detail);
+            state.since = Some(pending.since);
+            state.next_step = Some(pending.next_step.to_owned());
+            state.next_attempt_at = pending.next_attempt_at;
+        }
+        Ok(State::Sync(Json::of(&state)))
+    }
+
+    async fn pending(&self, id: Uuid) -> Result<Option<Pending>, DbErr> {
+        let Some(row) = customer::find(&self.db, id).await? else {
+            return Ok(None);
+        };
+        let link = stripe_link::find(&self.db, id).await?;
+        let pending = pending::explain(&self.db, &self.clock, (&row, link.as_ref())).await?;
+        Ok(Some(pending))
     }
 
     async fn look(&self, id: Uuid) -> Result<Option<SyncState>, DbErr> {
@@ -166,6 +208,8 @@ fn state(
         stripe_id: None,
         reason: None,
         detail: None,
+        since: None,
+        next_step: None,
         request_id: None,
         attempts: 0,
         next_attempt_at: None,
@@ -184,10 +228,21 @@ fn state(
     sync.stripe_id = link.stripe_id;
     sync.attempts = link.attempts;
     sync.next_attempt_at = link.next_attempt_at;
-    if sync.status == Status::Parked {
-        sync.reason = link.parked_reason;
-        sync.detail = link.parked_detail;
-        sync.request_id = link.parked_request_id;
+    match sync.status {
+        Status::Parked => {
+            let reason = link.parked_reason.as_deref().map(Reason::of);
+            sync.next_step = reason.map(|reason| reason.next_step().to_owned());
+            sync.reason = link.parked_reason;
+            sync.detail = link.parked_detail;
+            sync.since = link.parked_at;
+            sync.request_id = link.parked_request_id;
+        }
+        Status::Conflict => {
+            sync.since = open.iter().map(|one| one.created_at).min();
+            sync.next_step = Some(DECIDE.to_owned());
+        }
+        Status::Detached => sync.since = link.detached_at,
+        Status::Pending | Status::Synced => {}
     }
     sync
 }

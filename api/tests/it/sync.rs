@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use entity::conflict::{self, Winner};
 use entity::stripe_link::{self, ActiveModel};
+use entity::timeline;
+use platform::database::{begin, now};
+use platform::heartbeat::{self, Report, Role};
 use platform::test_support::each_database;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ActiveModelTrait, EntityTrait};
@@ -48,8 +51,12 @@ async fn it_is_pending_until_the_worker_says_otherwise() {
         let fresh = api.get(&path).await.expect(200);
         let expected = json!({
             "status": "pending", "customer_id": customer["id"], "customer_rev": 1, "synced_rev": 0,
-            "stripe_id": null, "reason": null, "detail": null, "request_id": null, "attempts": 0,
-            "next_attempt_at": null, "conflicts": [],
+            "stripe_id": null, "reason": "no_live_relay",
+            "detail": "no relay has run on this database yet: start outbox-relay; \
+                no worker has run on this database yet: start sync-worker",
+            "since": customer["updated_at"],
+            "next_step": "Start outbox-relay, or find out from its log why it stopped.",
+            "request_id": null, "attempts": 0, "next_attempt_at": null, "conflicts": [],
         });
         assert_eq!(fresh, expected);
         link(&api, id, |row| row.synced_rev = Set(1)).await;
@@ -99,7 +106,7 @@ async fn a_parked_one_says_why_until_it_is_edited() {
         let state = api.get(&path).await.expect(200);
         assert_eq!(
             (&state["status"], &state["reason"]),
-            (&json!("pending"), &Value::Null)
+            (&json!("pending"), &json!("no_live_relay"))
         );
     })
     .await;
@@ -185,6 +192,74 @@ async fn a_wait_ends_with_the_sync_or_with_its_time() {
             let refused = api.get(&format!("{path}?{bad}")).await;
             assert_eq!(refused.fault(422, "validation_failed"), "wait", "{bad}");
         }
+    })
+    .await;
+}
+
+/// A process that is alive, with what it reports.
+async fn alive(api: &Api, role: Role, problems: Vec<heartbeat::Problem>) {
+    let at = now(&api.db, &api.clock).await.unwrap();
+    let process = (Uuid::new_v4(), role);
+    heartbeat::beat(&api.db, process, Report { problems }, at)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn pending_customer_is_explained_by_heartbeats() {
+    each_database(async |database| {
+        let api = Api::on(database);
+        let customer = api.created("bob@example.com").await;
+        let (id, path) = (id_of(&customer), format!("{}/sync", path_of(&customer)));
+        let reason = async || api.get(&path).await.expect(200)["reason"].clone();
+        assert_eq!(reason().await, "no_live_relay");
+        alive(&api, Role::Relay, Vec::new()).await;
+        assert_eq!(reason().await, "no_live_worker");
+        let at = now(&api.db, &api.clock).await.unwrap();
+        let refused = heartbeat::Problem {
+            component: "upsync".to_owned(),
+            code: Some("key_refused".to_owned()),
+            detail: "Stripe refuses STRIPE_SECRET_KEY".to_owned(),
+            since: at,
+            next_attempt_at: Some(at + Duration::from_secs(600)),
+        };
+        alive(&api, Role::Worker, vec![refused]).await;
+        let state = api.get(&path).await.expect(200);
+        assert_eq!(state["reason"], "key_refused");
+        assert_eq!(state["detail"], "Stripe refuses STRIPE_SECRET_KEY");
+        assert!(
+            state["next_step"]
+                .as_str()
+                .unwrap()
+                .contains("restart sync-worker")
+        );
+        assert!(state["since"].is_string() && state["next_attempt_at"].is_string());
+        alive(&api, Role::Worker, Vec::new()).await;
+        assert_eq!(reason().await, "publishing");
+        entity::outbox::Entity::delete_many()
+            .exec(&api.db)
+            .await
+            .unwrap();
+        assert_eq!(reason().await, "queued");
+        link(&api, id, |row| {
+            row.attempts = Set(1);
+            row.next_attempt_at = Set(Some(at + Duration::from_secs(5)));
+        })
+        .await;
+        let detail = timeline::Detail {
+            result: Some("later".to_owned()),
+            reason: Some("http_502".to_owned()),
+            ..timeline::Detail::default()
+        };
+        let tx = begin(&api.db).await.unwrap();
+        timeline::note(&tx, (id, Some(1)), timeline::Step::Outcome, detail, at)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let state = api.get(&path).await.expect(200);
+        assert_eq!(state["reason"], "stripe_unavailable");
+        assert_eq!(state["attempts"], 1);
+        assert!(state["next_attempt_at"].is_string());
     })
     .await;
 }

@@ -6,12 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::rev_of;
+use super::{REDACTED, rev_of};
 use crate::fields::{Field, canonical};
 use crate::stamp::Stamp;
-
-/// What Stripe shows in place of a value that it has erased.
-const REDACTED: &str = "[redacted]";
 
 /// A field as it was before an update of ours changed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -35,10 +35,10 @@ const SESSION: [(&str, &str); 8] = [
 
 /// A setting that means nothing to the server. A session that does not have it is not ours alone: a connection pooler
 /// in between ignores the settings of its clients.
-const MARKER: &str = "customer_sync.session";
+const MARKER: &str = "direct.session";
 
 const IS_DIRECT: &str =
-    "select coalesce(current_setting('customer_sync.session', true), '') = 'direct' as is_direct";
+    "select coalesce(current_setting('direct.session', true), '') = 'direct' as is_direct";
 
 /// Begins each transaction behind a connection pooler: the session has been somebody else's. Its prepared statements
 /// have the names that the driver gives to ours.

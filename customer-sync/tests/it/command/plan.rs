@@ -111,7 +111,7 @@ async fn a_stale_plan_is_refused_as_a_whole() {
 
 /// The first of the two takes the e-mail of both.
 #[tokio::test]
-async fn an_item_that_goes_stale_meanwhile_is_skipped_and_named() {
+async fn customers_that_share_an_email_are_applied_as_planned() {
     let pair = Pair::new().await;
     for email in ["ada@x.io", "Ada@X.io"] {
         pair.stripe
@@ -121,14 +121,7 @@ async fn an_item_that_goes_stale_meanwhile_is_skipped_and_named() {
     }
     let plan = planned(&pair).await;
     let ran = pair.run(&["apply", &plan]).await;
-    assert!(
-        ran.ended(2)
-            .stdout
-            .starts_with("1 of 2 items done, 1 not done")
-    );
-    let named = "not done: it is no longer as the plan says";
-    assert!(ran.stderr.contains("Stripe's cus_"), "{}", ran.stderr);
-    assert!(ran.stderr.contains(named), "{}", ran.stderr);
+    assert!(ran.ended(0).stdout.starts_with("1 of 1 items done"));
     assert_eq!(pair.rows().await.len(), 1);
 }
 

@@ -48,11 +48,8 @@ pub(super) async fn record(
         go_back(&mut ended, push);
     }
     ended.attempts = Set(attempts);
-    let rest = match is_lanes {
-        // It is due when the lane goes on.
-        true => RETRY.jittered(1),
-        false => RETRY.jittered(attempts.unsigned_abs()),
-    };
+    // A failure of the lane's is due when the lane goes on.
+    let rest = RETRY.jittered(if is_lanes { 1 } else { attempts.unsigned_abs() });
     let (rest, parked) = match action {
         Action::Retry => (rest.max(failure.retry_after.unwrap_or_default()), None),
         // Not this customer's fault: no attempt is counted.
