@@ -90,6 +90,10 @@ impl Publisher {
         let give_up_at = Instant::now() + limit.unwrap_or_default();
         let id = envelope::message_id(&message);
         let number = self.window.push(id, give_up_at);
+        // Sent now, it would overtake those whose outcome is unknown.
+        if self.is_broken {
+            return;
+        }
         let mut confirm = self.publish((number, route), message);
         // The first poll hands the message to the connection: polled in this order, they are sent in
         // this order.
