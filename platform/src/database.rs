@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::Secret;
+use crate::sqlite_file;
 
 use postgres::{Access, Server};
 
@@ -127,12 +128,6 @@ pub fn within_bounds<T, E: From<DbErr>>(
     }
 }
 
-fn is_in_memory(url: &str) -> bool {
-    let database = url.trim_start_matches("sqlite:").trim_start_matches("//");
-    let (path, query) = database.split_once('?').unwrap_or((database, ""));
-    path == ":memory:" || query.split('&').any(|pair| pair == "mode=memory")
-}
-
 fn sqlite(url: &str, max_connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
@@ -141,7 +136,7 @@ fn sqlite(url: &str, max_connections: u32) -> ConnectOptions {
         .test_before_acquire(false)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .max_connections(max_connections);
-    if is_in_memory(url) {
+    if sqlite_file::is_in_memory(url) {
         // Every connection would have a database of its own, which ends with it.
         options
             .max_connections(1)

@@ -60,7 +60,8 @@ fn path_of(url: &str) -> Option<PathBuf> {
     Some(options.get_filename().to_owned())
 }
 
-fn is_in_memory(url: &str) -> bool {
+/// Whether a URL of SQLite names a database in memory.
+pub(crate) fn is_in_memory(url: &str) -> bool {
     let database = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let (path, query) = database.split_once('?').unwrap_or((database, ""));
     path == ":memory:" || query.split('&').any(|pair| pair == "mode=memory")
