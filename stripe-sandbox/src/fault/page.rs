@@ -38,6 +38,10 @@ impl Spoil {
         })
     }
 
+    pub(crate) fn shows_other_mode(&self) -> bool {
+        matches!(self, Self::Mismatched(Shows::OtherMode))
+    }
+
     /// Spoils the answer when it is a page; `dice` chooses the item.
     pub(crate) fn apply(&self, answer: &mut Answer, dice: u64) {
         let Ok(mut body) = serde_json::from_slice::<Value>(&answer.body) else {

@@ -76,7 +76,10 @@ impl Plan {
     pub(crate) fn spoil(&self, mut answer: Answer) -> Answer {
         answer.headers.extend(self.headers.iter().cloned());
         for spoil in &self.spoils {
-            spoil.apply(&mut answer, self.dice);
+            // Shown as the other mode's once more, an object of the other mode would look like one of this mode.
+            if !(self.other_mode && spoil.shows_other_mode()) {
+                spoil.apply(&mut answer, self.dice);
+            }
         }
         answer
     }

@@ -138,6 +138,10 @@ async fn mismatched_response_shows_something_else_and_has_its_effect() {
     let nothing = answer(Shows::Nothing, "/v1/customers").await;
     assert_eq!(nothing, serde_json::json!({}));
     assert_eq!(account.sandbox().customer_count(), 3);
+    let key = Fault::always("*", Kind::OtherModeKey);
+    account.sandbox().inject(key);
+    let of_other_mode = answer(Shows::OtherMode, "/v1/customers").await;
+    assert_eq!(of_other_mode["livemode"], true, "not turned back");
 }
 
 #[tokio::test]
