@@ -90,13 +90,14 @@ pub(crate) async fn beside_deleted(
 }
 
 /// The deleted row that keeps a Stripe customer with its e-mail from becoming a new one: the customer was recorded beside
-/// that row, or the deletion has not reached Stripe yet. No person has released it.
+/// that row, or read before the deletion had reached Stripe. No person has released it.
 pub(super) async fn deleted_owner(
     tx: &DatabaseTransaction,
-    stripe_id: &str,
+    drift: &Drift,
     email: &Email,
 ) -> Result<Option<Uuid>, DbErr> {
-    let entry = unmatched::Entity::find_by_id(stripe_id).one(tx).await?;
+    let entry = unmatched::Entity::find_by_id(drift.copy.stripe_id.as_str());
+    let entry = entry.one(tx).await?;
     let entry =
         entry.filter(|entry| entry.reason.is_by_email() && entry.has_email_key(email.key()));
     match entry {
@@ -104,7 +105,7 @@ pub(super) async fn deleted_owner(
             Some(id) => Ok(is_deleted(tx, id).await?.then_some(id)),
             None => Ok(None),
         },
-        None => unfinished_deletion(tx, email.key()).await,
+        None => deletion_after(tx, email.key(), drift.read_at).await,
     }
 }
 
@@ -113,22 +114,30 @@ async fn is_deleted(db: &impl ConnectionTrait, id: Uuid) -> Result<bool, DbErr> 
     Ok(customer::find_living(db, id).await?.is_none())
 }
 
-async fn unfinished_deletion(
+/// The row with this e-mail whose deletion had not reached Stripe when a copy was read.
+async fn deletion_after(
     tx: &DatabaseTransaction,
     email_key: &str,
+    read_at: Moment,
 ) -> Result<Option<Uuid>, DbErr> {
     let to_link = customer::Entity::belongs_to(stripe_link::Entity)
         .from(customer::Column::Id)
         .to(stripe_link::Column::CustomerId);
     let synced_rev = Expr::col((stripe_link::Entity, stripe_link::Column::SyncedRev));
     let rev = Expr::col((customer::Entity, customer::Column::Rev));
+    let is_open = synced_rev.clone().is_null().or(rev.gt(synced_rev));
+    let mut is_later = stripe_link::Column::AckedOrder.gt(read_at.order);
+    if read_at.order == 0 {
+        // Read by an older version: nothing says when.
+        is_later = Expr::value(false);
+    }
     customer::Entity::find()
         .select_only()
         .column(customer::Column::Id)
         .join(JoinType::LeftJoin, to_link.into())
         .filter(customer::Column::EmailKey.eq(email_key))
         .filter(customer::Column::DeletedAt.is_not_null())
-        .filter(synced_rev.clone().is_null().or(rev.gt(synced_rev)))
+        .filter(is_open.or(is_later))
         .into_tuple()
         .one(tx)
         .await

@@ -84,7 +84,7 @@ pub(super) async fn find_a_row(
         let link = stripe_link::lock_or_create(tx, row.id, now).await?;
         return adopt(engine, tx, (&link, Match::Email), drift, now).await;
     }
-    if let Some(id) = duplicate::deleted_owner(tx, &copy.stripe_id, &email).await? {
+    if let Some(id) = duplicate::deleted_owner(tx, drift, &email).await? {
         return no_row(tx, copy, (Reason::CustomerDeleted, Some(id)), now).await;
     }
     let newcomer = Newcomer { drift, email };
