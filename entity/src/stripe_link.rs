@@ -137,10 +137,11 @@ impl Model {
     }
 
     /// Whether a push holds the link at `now`. One that began longer than `expiry` ago has died; so has one that began
-    /// after `now`, because the clock was set back since and does not say how long it has been under way.
+    /// as long after `now`, because the clock was set back since and does not say how long it has been under way. One
+    /// that began just after `now` is under way: `now` may have been read before somebody waited for a lock.
     pub fn push_is_under_way(&self, now: DateTimeUtc, expiry: chrono::Duration) -> bool {
         self.push_started_at
-            .is_some_and(|started| started <= now && now - started < expiry)
+            .is_some_and(|started| (now - started).abs() < expiry)
     }
 }
 

@@ -62,8 +62,8 @@ pub async fn apply(engine: &Engine, drift: &Drift) -> Result<Applied, write::Err
 
 async fn read_later(engine: &Engine, drift: &Drift) -> Result<(), DbErr> {
     let tx = engine.begin().await?;
-    let now = engine.now(&tx).await?;
     if let Some(link) = lock_by_stripe_id(&tx, &drift.copy.stripe_id).await? {
+        let now = engine.now(&tx).await?;
         put_aside(&tx, &link, now).await?;
     }
     tx.commit().await
@@ -108,8 +108,10 @@ pub(crate) async fn apply_in(
     tx: &DatabaseTransaction,
     drift: &Drift,
 ) -> Result<Applied, write::Error> {
+    let link = lock_by_stripe_id(tx, &drift.copy.stripe_id).await?;
+    // Under the lock, because it is compared with what others have stored meanwhile.
     let now = engine.now(tx).await?;
-    Ok(match lock_by_stripe_id(tx, &drift.copy.stripe_id).await? {
+    Ok(match link {
         Some(link) => linked(engine, tx, &link, drift, now).await?,
         None => match find_a_row(engine, tx, drift, now).await? {
             Found::Imported => Applied::Imported,

@@ -135,8 +135,8 @@ async fn served(
     rest: Option<chrono::Duration>,
 ) -> anyhow::Result<()> {
     let tx = engine.begin().await?;
-    let now = engine.now(&tx).await?;
     let locked = stripe_link::lock(&tx, link.customer_id).await?;
+    let now = engine.now(&tx).await?;
     if let Some(locked) = locked.filter(|locked| locked.recheck_at == link.recheck_at) {
         let mut served = locked.into_active_model();
         served.recheck_at = Set(rest.map(|rest| now + rest));

@@ -89,10 +89,11 @@ pub async fn begin_knowing(
     was_read: bool,
 ) -> Result<Begun, DbErr> {
     let tx = engine.begin().await?;
-    let now = engine.now(&tx).await?;
-    let Some(link) = lock_link(&tx, customer_id, now).await? else {
+    let Some(link) = lock_link(engine, &tx, customer_id).await? else {
         return Ok(Begun::Nothing(Plan::Nothing));
     };
+    // Under the lock: whoever held it may have begun a push while we waited.
+    let now = engine.now(&tx).await?;
     // Read under the lock: what was committed while we waited for it counts.
     let Some(row) = customer::find(&tx, customer_id).await? else {
         return Ok(Begun::Nothing(Plan::Nothing));
@@ -138,9 +139,9 @@ pub async fn begin_knowing(
 /// The link, locked; none for a customer whose tombstone was purged, because then the message is older
 /// than any that can matter.
 async fn lock_link(
+    engine: &Engine,
     tx: &DatabaseTransaction,
     customer_id: Uuid,
-    now: DateTime<Utc>,
 ) -> Result<Option<stripe_link::Model>, DbErr> {
     if let Some(link) = stripe_link::lock(tx, customer_id).await? {
         return Ok(Some(link));
@@ -148,6 +149,7 @@ async fn lock_link(
     if customer::find(tx, customer_id).await?.is_none() {
         return Ok(None);
     }
+    let now = engine.now(tx).await?;
     let link = stripe_link::lock_or_create(tx, customer_id, now).await?;
     Ok(Some(link))
 }

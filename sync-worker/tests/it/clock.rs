@@ -13,6 +13,7 @@ use sync_worker::downsync::recheck;
 use sync_worker::observe::store::Observed;
 use sync_worker::upsync::Pushed;
 use sync_worker::upsync::begin::{Begun, begin};
+use sync_worker::upsync::plan::Plan;
 
 use crate::harness::World;
 
@@ -110,6 +111,22 @@ async fn push_of_a_dead_process_is_taken_over_after_a_step_back() {
     assert_eq!(world.due().await, 1);
     assert_eq!(world.in_stripe_count(), 1);
     world.assert_in_step(row.id).await;
+}
+
+/// As after a wait for the lock, or on another machine: its clock is a little behind.
+#[tokio::test]
+async fn push_that_has_just_begun_is_under_way_by_a_slower_clock() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    let stale = world.read(&stripe_id).await;
+    world.update(row.id, &[("name", "B")]).await;
+    let begun = begin(&world.engine, row.id).await.unwrap();
+    assert!(matches!(begun, Begun::Push(_)));
+    step(&world, TimeDelta::seconds(-2));
+    let again = begin(&world.engine, row.id).await.unwrap();
+    assert!(matches!(again, Begun::Nothing(Plan::Busy)), "{again:?}");
+    assert_eq!(world.apply(&stale).await, Applied::PutAside);
 }
 
 #[tokio::test]
