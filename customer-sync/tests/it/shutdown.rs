@@ -128,6 +128,13 @@ async fn few_descriptors_are_left_to_database_and_health() {
         .collect();
     // A client that comes now; the one above may have lost its idle connection.
     let api = Client::api(&api.base);
+    let body = json!({"email": "ada@example.com"});
+    // None of them gives way before it has waited for a while.
+    until("an idle connection gives way", async || {
+        let (status, _) = api.send(Method::POST, "/api/v1/customers", &body).await;
+        (status == StatusCode::CREATED).then_some(())
+    })
+    .await;
     for number in 0..20 {
         let (status, body) = api.get("/health/ready").await;
         assert_eq!(status, StatusCode::OK, "{body}");

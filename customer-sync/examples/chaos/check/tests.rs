@@ -322,6 +322,23 @@ fn edit_in_stripe_gives_way_to_ours_only_with_a_conflict() {
 }
 
 #[test]
+fn edit_that_a_person_has_replaced_needs_no_conflict() {
+    let mut evidence = edited();
+    evidence
+        .ops
+        .push(by_person(Kind::Edit, &[(Field::Name, "h4")], 400));
+    evidence.events.push(event(Happened::Updated, "h4", None));
+    hold(&mut evidence, 4, "n2");
+    finds(&evidence, "undone");
+    evidence.conflicts.push(Conflict {
+        customer: id(),
+        field: "name".to_owned(),
+        stripe_value: Some("h4".to_owned()),
+    });
+    is_silent(&evidence);
+}
+
+#[test]
 fn an_edit_in_stripe_goes_with_the_customer_that_is_deleted_there() {
     let mut kept = edited();
     kept.rows[0] = Row {

@@ -3,7 +3,7 @@
 use entity::fields::Field;
 
 use super::{Case, Findings};
-use crate::evidence::{Happened, Row};
+use crate::evidence::{Event, Happened, Row};
 use crate::history::{Actor, Kind, Op, Outcome, State};
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
@@ -208,14 +208,19 @@ fn went_with_the_customer(case: &Case<'_>, edit: &Op) -> bool {
 }
 
 /// A person's later edit gave way to the database's value: both had changed the field, which is written down; or the
-/// edit never did anything in Stripe.
+/// edit never did anything in Stripe, or a person has replaced it there.
 fn overruled(case: &Case<'_>, field: Field, (theirs, ours): (Option<&str>, Option<&str>)) -> bool {
     let is_noted = case
         .conflicts
         .iter()
         .any(|(name, value)| *name == field.as_str() && *value == theirs);
-    let mut events = case.events.iter();
-    is_noted || theirs == ours || !events.any(|event| event.copy.fields.get(field) == theirs)
+    let shows = |event: &&Event| event.copy.fields.get(field) == theirs;
+    let Some(last) = case.events.iter().rposition(shows) else {
+        return true;
+    };
+    let next = case.events.get(last + 1);
+    let is_by_person = next.is_some_and(|event| event.request.is_none());
+    is_noted || theirs == ours || is_by_person
 }
 
 /// Whether Stripe took a value after another one.
