@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::problem::{Code, Problem};
+use crate::query;
 
 /// The digests of the keys that are let in; without any, everybody is. Not to be printed: a weak key is found from its
 /// digest.
@@ -103,6 +104,7 @@ impl<'a> ApiExtractor<'a> for Caller {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
+        query::check(request)?;
         let traceparent = telemetry::traceparent_child(request.header("traceparent"));
         Ok(Self { traceparent })
     }

@@ -21,8 +21,10 @@ use crate::problem::Problem;
 use entity::customer;
 pub(crate) use key::Key;
 pub(crate) use original::Original;
-pub(crate) use representation::Json;
+use representation::Written;
+pub(crate) use representation::{Customer, Json};
 pub(crate) use resource::Resource;
+pub(crate) use sync::{Summaries, Summary, wait};
 
 /// What every operation works with.
 #[derive(Clone)]
@@ -41,6 +43,12 @@ impl Customers {
         patiently(|| key.find(&self.db))
             .await?
             .ok_or_else(Problem::no_such_customer)
+    }
+
+    async fn find_with_summary(&self, key: &Key) -> Result<Written, Problem> {
+        let row = self.find(key).await?;
+        let summary = patiently(|| Summaries::of_one(&self.db, &row)).await?;
+        Ok((row, summary))
     }
 }
 

@@ -4,6 +4,7 @@
 mod attention;
 mod auth;
 mod body;
+mod changes;
 mod config;
 mod customers;
 mod database;
@@ -13,6 +14,7 @@ mod health;
 mod idempotency;
 mod openapi;
 mod problem;
+mod query;
 mod request;
 mod services;
 mod serving;
@@ -43,6 +45,7 @@ pub use serving::Serving;
 pub use webhook::WebhookSecrets;
 
 use attention::{Conflicts, Deletions, Parked, Unmatched};
+use changes::Changes;
 use customers::{Customers, Original, Resource};
 use gate::Gate;
 use health::Readiness;
@@ -182,6 +185,7 @@ fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Res
 fn api(customers: Customers) -> Api {
     (
         Resource(customers.clone()),
+        Changes(customers.clone()),
         Parked(customers.clone()),
         Conflicts(customers.clone()),
         Unmatched(customers.clone()),
@@ -193,6 +197,7 @@ fn api(customers: Customers) -> Api {
 
 type Api = (
     Resource,
+    Changes,
     Parked,
     Conflicts,
     Unmatched,

@@ -29,6 +29,8 @@ pub(crate) enum Code {
     MalformedRequest,
     /// Nothing is there.
     NotFound,
+    /// Changes behind this cursor are not kept any more, or the database was restored.
+    CursorExpired,
     /// Another customer has this e-mail.
     EmailTaken,
     /// It was decided before, for the other side.
@@ -73,6 +75,7 @@ impl Code {
                 StatusCode::BAD_REQUEST
             }
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::CursorExpired => StatusCode::GONE,
             Self::EmailTaken
             | Self::AlreadyDecided
             | Self::Outdated

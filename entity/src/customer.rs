@@ -22,6 +22,9 @@ pub struct Model {
     pub phone: Option<String>,
     pub description: Option<String>,
     pub rev: i64,
+    /// The transaction of the last change, or of an earlier one if that has a higher number; 0 on SQLite. It never
+    /// decreases, so the feed of changes ([`crate::change`]) keeps the order of a customer's changes.
+    pub change_xid: i64,
     /// Set on a tombstone. A deleted row is kept until no event can name it any more, so that a late
     /// message about it is recognised and does not revive it.
     pub deleted_at: Option<DateTimeUtc>,

@@ -44,6 +44,11 @@ impl Field {
     }
 }
 
+/// Names of fields, as a column holds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
+#[serde(transparent)]
+pub struct Fieldset(pub Vec<Field>);
+
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -105,6 +110,11 @@ impl Fields {
     }
 
     /// The fields in which two canonical values differ.
+    /// The fields that have a value.
+    pub fn named(&self) -> Fieldset {
+        Fieldset(self.differing(&Self::default()))
+    }
+
     pub fn differing(&self, other: &Self) -> Vec<Field> {
         Field::ALL
             .into_iter()

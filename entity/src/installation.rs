@@ -6,8 +6,10 @@
 
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{DatabaseTransaction, DbBackend, Statement};
+
+use crate::change::Position;
 
 const ID: i32 = 1;
 
@@ -20,6 +22,9 @@ pub struct Model {
     pub source: Uuid,
     /// Changes when the tables are restored from a dump.
     pub marker: String,
+    /// The last change that the feed of changes has forgotten.
+    pub forgotten_xid: i64,
+    pub forgotten_id: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -43,6 +48,7 @@ pub async fn source(tx: &DatabaseTransaction) -> Result<Source, DbErr> {
         id: Set(ID),
         source: Set(Uuid::new_v4()),
         marker: Set(marker.clone()),
+        ..Default::default()
     };
     let once = OnConflict::column(Column::Id).do_nothing().to_owned();
     let insert = Entity::insert(first).on_conflict(once);
@@ -56,8 +62,53 @@ pub async fn source(tx: &DatabaseTransaction) -> Result<Source, DbErr> {
         id: Unchanged(ID),
         source: Set(Uuid::new_v4()),
         marker: Set(marker),
+        ..Default::default()
     };
+    release_changes(tx).await?;
     Ok(Source::new(restored.update(tx).await?.source, true))
+}
+
+/// What identifies the feed of changes: the source, and the last change that was forgotten. None before a relay has
+/// started for the first time.
+pub async fn find(db: &impl ConnectionTrait) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(ID).one(db).await
+}
+
+impl Model {
+    pub fn forgotten(&self) -> Position {
+        Position {
+            xid: self.forgotten_xid,
+            id: self.forgotten_id,
+        }
+    }
+}
+
+/// Records that changes up to this one are not in the feed any more.
+pub(crate) async fn forget_changes(db: &impl ConnectionTrait, last: Position) -> Result<(), DbErr> {
+    let place = Expr::tuple([
+        Expr::col(Column::ForgottenXid),
+        Expr::col(Column::ForgottenId),
+    ]);
+    Entity::update_many()
+        .col_expr(Column::ForgottenXid, Expr::value(last.xid))
+        .col_expr(Column::ForgottenId, Expr::value(last.id))
+        .filter(place.lt(Expr::tuple([Expr::value(last.xid), Expr::value(last.id)])))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// After a restore, whose server may count transactions from the start: changes that were published before are in the
+/// feed no more, and those that wait are changes of this transaction.
+async fn release_changes(tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    for statement in [
+        "UPDATE timeline SET change_id = NULL WHERE change_id IS NOT NULL",
+        "UPDATE outbox SET xid = DEFAULT",
+        "UPDATE installation SET forgotten_xid = -1, forgotten_id = 0",
+    ] {
+        tx.execute_unprepared(statement).await?;
+    }
+    Ok(())
 }
 
 impl Source {

@@ -3,6 +3,7 @@
 //! No I/O but on a connection that is handed in, no clock, no Stripe client, no broker.
 
 pub mod api_idempotency;
+pub mod change;
 pub mod conflict;
 pub mod customer;
 pub mod decide;

@@ -6,12 +6,13 @@
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
 use sea_orm::{
-    ActiveValue::Set, DatabaseTransaction, DbBackend, QueryOrder, QuerySelect, QueryTrait,
-    Statement,
+    ActiveValue::{NotSet, Set},
+    DatabaseTransaction, DbBackend, QueryOrder, QuerySelect, QueryTrait, Statement,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::customer;
+use crate::fields::Fieldset;
 use crate::message::{CREATED, Changed, DELETED, Origin, UPDATED};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -23,6 +24,10 @@ pub struct Model {
     pub rev: i64,
     pub kind: Kind,
     pub origin: Origin,
+    /// The fields that it changed.
+    pub fields: Fieldset,
+    /// [`customer::Model::change_xid`] at that rev.
+    pub xid: i64,
     /// The state at that rev ([`Changed`]), for consumers other than the sync worker.
     pub payload: Json,
     /// The W3C trace context of the request or the drift that made the change.
@@ -67,10 +72,10 @@ impl Kind {
 pub async fn enqueue(
     tx: &DatabaseTransaction,
     customer: &customer::Model,
-    (kind, origin): (Kind, Origin),
+    (kind, origin, fields): (Kind, Origin, Fieldset),
     traceparent: Option<String>,
 ) -> Result<(), DbErr> {
-    let row = row(customer, (kind, origin), traceparent);
+    let row = row(customer, (kind, origin, fields), traceparent);
     Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
 }
@@ -81,16 +86,17 @@ pub async fn enqueue_imported<'a>(
     customers: impl IntoIterator<Item = &'a customer::Model>,
     traceparent: &str,
 ) -> Result<(), DbErr> {
-    let of = (Kind::Created, Origin::Stripe);
-    let rows = customers.into_iter();
-    let rows = rows.map(|customer| row(customer, of, Some(traceparent.to_owned())));
+    let rows = customers.into_iter().map(|customer| {
+        let change = (Kind::Created, Origin::Stripe, customer.fields().named());
+        row(customer, change, Some(traceparent.to_owned()))
+    });
     Entity::insert_many(rows).exec_without_returning(tx).await?;
     Ok(())
 }
 
 fn row(
     customer: &customer::Model,
-    (kind, origin): (Kind, Origin),
+    (kind, origin, fields): (Kind, Origin, Fieldset),
     traceparent: Option<String>,
 ) -> ActiveModel {
     ActiveModel {
@@ -98,6 +104,12 @@ fn row(
         rev: Set(customer.rev),
         kind: Set(kind),
         origin: Set(origin),
+        fields: Set(fields),
+        // Zero is a row that was not read back: then this transaction has inserted it, as the default says.
+        xid: match customer.change_xid {
+            0 => NotSet,
+            xid => Set(xid),
+        },
         payload: Set(Changed::of(customer, origin).to_json()),
         traceparent: Set(traceparent),
         created_at: Set(customer.updated_at),
@@ -151,14 +163,16 @@ pub async fn settle(
     let delete = delete.to_string();
     if db.get_database_backend() == DbBackend::Postgres {
         let moved = format!(
-            "WITH gone AS ({delete} RETURNING customer_id, rev, kind, origin, created_at) {INTO_TIMELINE} \
-             SELECT customer_id, now(), {COMMITTED_AT}, 'publish', rev, jsonb_build_object('kind', kind) FROM gone"
+            "WITH gone AS ({delete} RETURNING id, xid, customer_id, rev, kind, origin, fields, created_at) {INTO_TIMELINE} \
+             SELECT customer_id, now(), {COMMITTED_AT}, 'publish', rev, \
+                jsonb_build_object('kind', kind, 'origin', origin, 'fields', fields), xid, id, created_at FROM gone"
         );
         return Ok(db.execute_unprepared(&moved).await?.rows_affected());
     }
     let condition = delete.split_once(" WHERE ").map_or("", |(_, text)| text);
     let keep = format!(
-        "{INTO_TIMELINE} SELECT customer_id, $1, {COMMITTED_AT}, 'publish', rev, json_object('kind', kind) \
+        "{INTO_TIMELINE} SELECT customer_id, $1, {COMMITTED_AT}, 'publish', rev, \
+            json_object('kind', kind, 'origin', origin, 'fields', json(fields)), xid, id, created_at \
          FROM outbox WHERE {condition}"
     );
     db.execute_raw(Statement::from_sql_and_values(
@@ -171,8 +185,7 @@ pub async fn settle(
     Ok(deleted.rows_affected())
 }
 
-const INTO_TIMELINE: &str =
-    "INSERT INTO timeline (customer_id, at, committed_at, step, rev, detail)";
+const INTO_TIMELINE: &str = "INSERT INTO timeline (customer_id, at, committed_at, step, rev, detail, change_xid, change_id, change_at)";
 
 /// A change that came from Stripe is on the timeline already, as what was applied.
 const COMMITTED_AT: &str = "CASE origin WHEN 'application' THEN created_at END";

@@ -12,9 +12,10 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::change::Position;
 use crate::fields::Field;
 use crate::message::Origin;
-use crate::{customer, outbox};
+use crate::{customer, installation, outbox};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "timeline")]
@@ -29,6 +30,11 @@ pub struct Model {
     pub step: Step,
     pub rev: Option<i64>,
     pub detail: Detail,
+    /// Of the change that is published here: its transaction, its outbox row and when it was made, for the feed of
+    /// changes.
+    pub change_xid: Option<i64>,
+    pub change_id: Option<i64>,
+    pub change_at: Option<DateTimeUtc>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -60,6 +66,9 @@ pub struct Detail {
     /// Of a commit: created, updated or deleted. Of a push: create, update, delete or detach.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// Of a commit: where the change was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Of an outcome, a drift that was put aside, or an apply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
@@ -137,7 +146,7 @@ pub async fn note_all(
 }
 
 /// Forgets up to `limit` rows from before a time; how many those were. Only the oldest rows are looked at, so a
-/// call is cheap when there is nothing to forget.
+/// call is cheap when there is nothing to forget. Where the feed of changes begins after that is recorded first.
 pub async fn forget(
     db: &impl ConnectionTrait,
     before: DateTime<Utc>,
@@ -155,11 +164,23 @@ pub async fn forget(
     let Some((last, _)) = oldest.iter().rev().find(|(_, at)| *at < before) else {
         return Ok(0);
     };
-    let forgotten = Entity::delete_many()
-        .filter(Column::Id.lte(*last))
-        .filter(Column::At.lt(before))
-        .exec(db)
+    let old = Condition::all()
+        .add(Column::Id.lte(*last))
+        .add(Column::At.lt(before));
+    let change: Option<(i64, i64)> = Entity::find()
+        .select_only()
+        .columns([Column::ChangeXid, Column::ChangeId])
+        .filter(old.clone())
+        .filter(Column::ChangeId.is_not_null())
+        .order_by_desc(Column::ChangeXid)
+        .order_by_desc(Column::ChangeId)
+        .into_tuple()
+        .one(db)
         .await?;
+    if let Some((xid, id)) = change {
+        installation::forget_changes(db, Position { xid, id }).await?;
+    }
+    let forgotten = Entity::delete_many().filter(old).exec(db).await?;
     Ok(forgotten.rows_affected)
 }
 
@@ -276,6 +297,8 @@ fn waiting_entry(row: outbox::Model) -> Entry {
         rev: Some(row.rev),
         detail: Detail {
             kind: Some(kind),
+            origin: Some(row.origin),
+            fields: row.fields.0,
             ..Detail::default()
         },
     }

@@ -5,7 +5,8 @@
 //! row is stamped with the server's clock, by the statement that writes it; the `now` of a caller is for SQLite.
 
 use chrono::{DateTime, Utc};
-use sea_orm::ActiveValue::{Set, Unchanged};
+use sea_orm::ActiveValue::{NotSet, Set, Unchanged};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr,
     EntityTrait, QueryFilter, SqlErr, Statement,
@@ -14,7 +15,7 @@ use uuid::Uuid;
 
 use crate::customer::{self, Column};
 use crate::email::Email;
-use crate::fields::Fields;
+use crate::fields::{Fields, Fieldset};
 use crate::message::{Changed, Origin};
 use crate::outbox::{self, Kind};
 use crate::time::present;
@@ -64,9 +65,9 @@ const CREATE: &str = "\
         RETURNING id, rev, created_at, \
             to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS text), \
     told AS (\
-        INSERT INTO outbox (customer_id, rev, kind, origin, payload, traceparent, created_at) \
+        INSERT INTO outbox (customer_id, rev, kind, origin, payload, traceparent, fields, created_at) \
         SELECT id, rev, 'created', 'application', $7::jsonb || jsonb_build_object('created_at', text, 'updated_at', text), \
-            $8, created_at \
+            $8, $9, created_at \
         FROM created) \
     SELECT created_at FROM created";
 
@@ -92,6 +93,7 @@ async fn create_on_postgres(
         row.description.clone().into(),
         Changed::of(&row, Origin::Application).to_json().into(),
         new.traceparent.clone().into(),
+        new.fields.named().into(),
     ];
     let create = Statement::from_sql_and_values(DbBackend::Postgres, CREATE, values);
     let created = db.query_one_raw(create).await?;
@@ -108,8 +110,8 @@ pub async fn create(tx: &DatabaseTransaction, new: &NewCustomer) -> Result<custo
     }
     let row = first_state(new);
     insert(tx, &row).await?;
-    let traceparent = new.traceparent.clone();
-    outbox::enqueue(tx, &row, (Kind::Created, Origin::Application), traceparent).await?;
+    let change = (Kind::Created, Origin::Application, new.fields.named());
+    outbox::enqueue(tx, &row, change, new.traceparent.clone()).await?;
     Ok(row)
 }
 
@@ -125,14 +127,10 @@ pub async fn update(
     if row.fields() == *fields {
         return Ok(row.clone());
     }
+    let changed = Fieldset(row.fields().differing(fields));
     let updated = store(tx, row, (email, fields), now).await?;
-    outbox::enqueue(
-        tx,
-        &updated,
-        (Kind::Updated, Origin::Application),
-        traceparent,
-    )
-    .await?;
+    let change = (Kind::Updated, Origin::Application, changed);
+    outbox::enqueue(tx, &updated, change, traceparent).await?;
     Ok(updated)
 }
 
@@ -153,7 +151,8 @@ pub async fn resend(
     } else {
         Kind::Updated
     };
-    outbox::enqueue(tx, &again, (kind, Origin::Application), traceparent).await?;
+    let change = (kind, Origin::Application, Fieldset::default());
+    outbox::enqueue(tx, &again, change, traceparent).await?;
     Ok(again)
 }
 
@@ -165,13 +164,8 @@ pub async fn delete(
     traceparent: Option<String>,
 ) -> Result<customer::Model, DbErr> {
     let deleted = end(tx, row, now).await?;
-    outbox::enqueue(
-        tx,
-        &deleted,
-        (Kind::Deleted, Origin::Application),
-        traceparent,
-    )
-    .await?;
+    let change = (Kind::Deleted, Origin::Application, Fieldset::default());
+    outbox::enqueue(tx, &deleted, change, traceparent).await?;
     Ok(deleted)
 }
 
@@ -183,8 +177,10 @@ pub async fn take(
     now: DateTime<Utc>,
     traceparent: Option<String>,
 ) -> Result<customer::Model, Error> {
+    let changed = Fieldset(row.fields().differing(fields));
     let taken = store(tx, row, (email, fields), now).await?;
-    outbox::enqueue(tx, &taken, (Kind::Updated, Origin::Stripe), traceparent).await?;
+    let change = (Kind::Updated, Origin::Stripe, changed);
+    outbox::enqueue(tx, &taken, change, traceparent).await?;
     Ok(taken)
 }
 
@@ -196,7 +192,8 @@ pub async fn bury(
     traceparent: Option<String>,
 ) -> Result<customer::Model, DbErr> {
     let buried = end(tx, row, now).await?;
-    outbox::enqueue(tx, &buried, (Kind::Deleted, Origin::Stripe), traceparent).await?;
+    let change = (Kind::Deleted, Origin::Stripe, Fieldset::default());
+    outbox::enqueue(tx, &buried, change, traceparent).await?;
     Ok(buried)
 }
 
@@ -209,6 +206,7 @@ async fn insert(tx: &DatabaseTransaction, row: &customer::Model) -> Result<(), E
         phone: Set(row.phone.clone()),
         description: Set(row.description.clone()),
         rev: Set(row.rev),
+        change_xid: NotSet,
         deleted_at: Set(row.deleted_at),
         created_at: Set(row.created_at),
         updated_at: Set(row.updated_at),
@@ -237,6 +235,8 @@ async fn store(
     Ok(save(tx, row.id, (updated, &[Column::UpdatedAt]), now).await?)
 }
 
+const CHANGE_XID: &str = "greatest(change_xid, CAST(CAST(pg_current_xact_id() AS text) AS bigint))";
+
 /// Changes a locked row and stamps these columns of it.
 async fn save(
     tx: &DatabaseTransaction,
@@ -247,6 +247,9 @@ async fn save(
     let mut saving = customer::Entity::update_many().set(change);
     for column in stamps {
         saving = saving.col_expr(*column, present(tx, now));
+    }
+    if tx.get_database_backend() == DbBackend::Postgres {
+        saving = saving.col_expr(Column::ChangeXid, Expr::cust(CHANGE_XID));
     }
     let saved = saving
         .filter(Column::Id.eq(id))
@@ -289,6 +292,7 @@ fn first_state(new: &NewCustomer) -> customer::Model {
         phone: new.fields.phone.clone(),
         description: new.fields.description.clone(),
         rev: 1,
+        change_xid: 0,
         deleted_at: None,
         created_at: new.now,
         updated_at: new.now,

@@ -13,6 +13,7 @@ mod m20261128_000011_tombstone_email;
 mod m20261128_000012_event;
 mod m20261128_000013_heartbeat;
 mod m20261128_000015_order;
+mod m20261129_000016_change;
 pub mod schema;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000012_event::Migration),
             Box::new(m20261128_000013_heartbeat::Migration),
             Box::new(m20261128_000015_order::Migration),
+            Box::new(m20261129_000016_change::Migration),
         ]
     }
 }

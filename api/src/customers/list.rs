@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::Customers;
 use super::representation::{Customer, Json};
+use super::sync::Summaries;
 use crate::database::patiently;
 use crate::problem::Problem;
 
@@ -55,6 +56,7 @@ pub(super) struct Asked {
     pub(super) email: Option<String>,
     pub(super) created_after: Option<DateTime<Utc>>,
     pub(super) created_before: Option<DateTime<Utc>>,
+    pub(super) updated_after: Option<DateTime<Utc>>,
     pub(super) deleted: bool,
 }
 
@@ -64,6 +66,7 @@ struct Filter {
     email_key: Option<String>,
     created_after: Option<DateTime<Utc>>,
     created_before: Option<DateTime<Utc>>,
+    updated_after: Option<DateTime<Utc>>,
     deleted: bool,
 }
 
@@ -74,10 +77,15 @@ impl Customers {
         // One more than asked for was read, to know whether there is more.
         let more = rows.len() > filter.limit as usize;
         rows.truncate(filter.limit as usize);
+        let summaries = patiently(|| Summaries::read(&self.db, rows.iter().map(|row| row.id)));
+        let summaries = summaries.await?;
         let last = rows.last().filter(|_| more);
         let page = CustomerPage {
             next_cursor: last.map(|row| Position::of(row).to_text()),
-            data: rows.iter().map(Customer::from).collect(),
+            data: rows
+                .iter()
+                .map(|row| Customer::of(row, summaries.of(row)))
+                .collect(),
         };
         Ok(Listed::Page(Json::of(&page)))
     }
@@ -98,6 +106,7 @@ impl Filter {
             email_key: email.transpose()?.map(|email| email.key().to_owned()),
             created_after: time("created_after", asked.created_after)?,
             created_before: time("created_before", asked.created_before)?,
+            updated_after: time("updated_after", asked.updated_after)?,
             deleted: asked.deleted,
         })
     }
@@ -129,6 +138,9 @@ async fn page(db: &impl ConnectionTrait, filter: &Filter) -> Result<Vec<Model>, 
     }
     if let Some(time) = filter.created_before {
         query = query.filter(Column::CreatedAt.lt(time));
+    }
+    if let Some(time) = filter.updated_after {
+        query = query.filter(Column::UpdatedAt.gte(time));
     }
     if let Some(Position { created_at, id }) = filter.behind {
         let last = Expr::tuple([Expr::value(created_at), Expr::value(id)]);

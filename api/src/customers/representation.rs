@@ -12,15 +12,20 @@ use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::sync::{Status, Summary};
 use crate::header::tag_of;
 use crate::idempotency::Answer;
 
 /// A customer at one revision.
 #[derive(Object, Serialize)]
 #[oai(example)]
-pub(super) struct Customer {
-    /// Its id here; Stripe's is in the state of the sync.
+pub(crate) struct Customer {
     id: Uuid,
+    /// The id of the Stripe customer that it is linked to.
+    #[oai(nullable)]
+    stripe_id: Option<String>,
+    /// How far it is synchronised with Stripe. This and `stripe_id` may change at the same revision.
+    sync_status: Status,
     /// As it was given. No two living customers have the same one in lower case.
     email: String,
     #[oai(nullable)]
@@ -39,10 +44,12 @@ pub(super) struct Customer {
     updated_at: DateTime<Utc>,
 }
 
-impl From<&Model> for Customer {
-    fn from(row: &Model) -> Self {
+impl Customer {
+    pub(crate) fn of(row: &Model, summary: Summary) -> Self {
         Self {
             id: row.id,
+            stripe_id: summary.stripe_id,
+            sync_status: summary.status,
             email: row.email.clone(),
             name: row.name.clone(),
             phone: row.phone.clone(),
@@ -61,6 +68,8 @@ impl Example for Customer {
         let at = DateTime::from_timestamp_micros(1_767_225_600_123_456).unwrap_or_default();
         Self {
             id: Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0001),
+            stripe_id: Some("cus_NffrFeUfNV2Hib".to_owned()),
+            sync_status: Status::Synced,
             email: "bob@example.com".to_owned(),
             name: Some("Bob".to_owned()),
             phone: Some("+41 44 668 18 00".to_owned()),
@@ -142,11 +151,14 @@ impl Created {
 pub(super) fn created(row: &Model) -> Answer {
     Answer {
         status: 201,
-        body: Json::of(&Customer::from(row)).0,
+        body: Json::of(&Customer::of(row, Summary::NEW)).0,
         etag: tag_of(row.rev),
         location: format!("/api/v1/customers/{}", row.id),
     }
 }
+
+/// A customer as a change has left it.
+pub(super) type Written = (Model, Summary);
 
 #[derive(ApiResponse)]
 pub(super) enum Updated {
@@ -160,9 +172,10 @@ pub(super) enum Updated {
     ),
 }
 
-impl From<Model> for Updated {
-    fn from(row: Model) -> Self {
-        Self::Customer(Json::of(&Customer::from(&row)), tag_of(row.rev))
+impl From<Written> for Updated {
+    fn from((row, summary): Written) -> Self {
+        let tag = tag_of(row.rev);
+        Self::Customer(Json::of(&Customer::of(&row, summary)), tag)
     }
 }
 
@@ -178,9 +191,10 @@ pub(super) enum Deleted {
     ),
 }
 
-impl From<Model> for Deleted {
-    fn from(row: Model) -> Self {
-        Self::Customer(Json::of(&Customer::from(&row)), tag_of(row.rev))
+impl From<Written> for Deleted {
+    fn from((row, summary): Written) -> Self {
+        let tag = tag_of(row.rev);
+        Self::Customer(Json::of(&Customer::of(&row, summary)), tag)
     }
 }
 
@@ -204,8 +218,8 @@ pub(super) enum Found {
 }
 
 impl Found {
-    pub(super) fn of(row: &Model) -> Self {
-        Self::Customer(Json::of(&Customer::from(row)), tag_of(row.rev))
+    pub(super) fn of(row: &Model, summary: Summary) -> Self {
+        Self::Customer(Json::of(&Customer::of(row, summary)), tag_of(row.rev))
     }
 }
 

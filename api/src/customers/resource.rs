@@ -49,6 +49,8 @@ impl Resource {
         created_after: Query<Option<DateTime<Utc>>>,
         /// Only those created before this time (RFC 3339).
         created_before: Query<Option<DateTime<Utc>>>,
+        /// Only those changed at this time or later (RFC 3339). To follow changes without gaps, use `/api/v1/changes`.
+        updated_after: Query<Option<DateTime<Utc>>>,
         /// What is left of deleted customers, instead of the living.
         #[oai(default)]
         deleted: Query<bool>,
@@ -59,6 +61,7 @@ impl Resource {
             email: email.0,
             created_after: created_after.0,
             created_before: created_before.0,
+            updated_after: updated_after.0,
             deleted: deleted.0,
         };
         Ok(self.0.list(asked).await?)
@@ -107,11 +110,11 @@ impl Resource {
         if_none_match: StrictHeader,
     ) -> Result<Found, Refusal<Reading>> {
         let known = if_none_match.tags()?;
-        let row = self.0.find(&Key::parse(&key)?).await?;
+        let (row, summary) = self.0.find_with_summary(&Key::parse(&key)?).await?;
         if known.is_some_and(|tags| tags.match_weakly(row.rev)) {
             return Ok(Found::NotModified(tag_of(row.rev)));
         }
-        Ok(Found::of(&row))
+        Ok(Found::of(&row, summary))
     }
 
     /// Change a customer
@@ -135,11 +138,11 @@ impl Resource {
         let condition = if_match.tags()?;
         let edit = |row: &entity::customer::Model| body.0.apply(row);
         let key = Key::parse(&key)?;
-        let row = self
+        let updated = self
             .0
             .update(&key, condition.as_ref(), edit, caller.traceparent)
             .await?;
-        Ok(row.into())
+        Ok(updated.into())
     }
 
     /// Delete a customer
@@ -160,11 +163,11 @@ impl Resource {
     ) -> Result<Deleted, Refusal<Deleting>> {
         let condition = if_match.tags()?;
         let key = Key::parse(&key)?;
-        let row = self
+        let deleted = self
             .0
             .delete(&key, condition.as_ref(), caller.traceparent)
             .await?;
-        Ok(row.into())
+        Ok(deleted.into())
     }
 
     /// See how far a customer is on its way to Stripe

@@ -21,7 +21,10 @@ use crate::problem::Problem;
 
 use pending::Pending;
 
+pub(crate) use summary::{Summaries, Summary};
+
 mod pending;
+mod summary;
 
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The pauses between two looks grow from the first to the second, so that a thousand waiting clients are a thousand
@@ -35,7 +38,7 @@ const DECIDE: &str =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize)]
 #[oai(rename = "SyncStatus", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
-enum Status {
+pub(crate) enum Status {
     /// On its way, or to be tried again; `reason` says what it waits for.
     Pending,
     /// Stripe has this revision.
@@ -116,7 +119,7 @@ pub(super) enum State {
 }
 
 /// How long to wait at most, in words such as 10s.
-pub(super) fn wait(text: Option<&str>) -> Result<Duration, Problem> {
+pub(crate) fn wait(text: Option<&str>) -> Result<Duration, Problem> {
     let Some(text) = text else {
         return Ok(Duration::ZERO);
     };

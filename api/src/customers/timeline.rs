@@ -7,6 +7,7 @@ use entity::customer;
 use entity::timeline::{self, Entry, Place, Step};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object};
+use sea_orm::ActiveEnum;
 use serde::Serialize;
 
 use super::Customers;
@@ -46,6 +47,9 @@ struct TimelineEntry {
     /// `edited` or `deleted`.
     #[oai(nullable)]
     kind: Option<String>,
+    /// Of a commit: `application` or `stripe`.
+    #[oai(nullable)]
+    origin: Option<String>,
     /// What came of it, such as `done`, `later`, `parked`, `taken`, `agreed` or `put_aside`.
     #[oai(nullable)]
     result: Option<String>,
@@ -77,6 +81,7 @@ impl From<Entry> for TimelineEntry {
             rev: entry.rev,
             fields: fields.map(ToString::to_string).collect(),
             kind: entry.detail.kind,
+            origin: entry.detail.origin.map(|origin| origin.to_value()),
             result: entry.detail.result,
             reason: entry.detail.reason,
             request_id: entry.detail.request_id,
@@ -92,6 +97,7 @@ impl Example for TimelineEntry {
             step: StepName::Outcome,
             rev: Some(1),
             kind: Some("create".to_owned()),
+            origin: None,
             result: Some("done".to_owned()),
             reason: None,
             fields: Vec::new(),

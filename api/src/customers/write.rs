@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::Customers;
 use super::key::Key;
-use super::representation::created;
+use super::representation::{Written, created};
+use super::sync::{Summaries, Summary};
 use crate::database::{self, PATIENCE, patiently};
 use crate::header::Tags;
 use crate::idempotency::{Answer, Once};
@@ -128,7 +129,7 @@ impl Customers {
         condition: Option<&Tags>,
         edit: impl Fn(&Model) -> Result<Values, Problem>,
         traceparent: String,
-    ) -> Result<Model, Problem> {
+    ) -> Result<Written, Problem> {
         let attempt = || async {
             let tx = database::begin(&self.db).await?;
             let row = locked(&tx, key, condition).await?;
@@ -136,8 +137,9 @@ impl Customers {
             let values = (&email, &fields);
             let updated = write::update(&tx, &row, values, self.now(), Some(traceparent.clone()));
             let updated = updated.await.map_err(refusal)?;
+            let summary = summary(&tx, &updated).await?;
             commit(tx).await?;
-            Ok(updated)
+            Ok((updated, summary))
         };
         let updated = database::past_deadlocks(attempt).await?;
         self.wake.wake();
@@ -150,14 +152,15 @@ impl Customers {
         key: &Key,
         condition: Option<&Tags>,
         traceparent: String,
-    ) -> Result<Model, Problem> {
+    ) -> Result<Written, Problem> {
         let attempt = || async {
             let tx = database::begin(&self.db).await?;
             let row = locked(&tx, key, condition).await?;
             let deleted = write::delete(&tx, &row, self.now(), Some(traceparent.clone()));
             let deleted = deleted.await.map_err(database::problem)?;
+            let summary = summary(&tx, &deleted).await?;
             commit(tx).await?;
-            Ok(deleted)
+            Ok((deleted, summary))
         };
         let deleted = database::past_deadlocks(attempt).await?;
         self.wake.wake();
@@ -210,6 +213,11 @@ async fn locked(
         return Err(Problem::new(Code::PreconditionFailed, detail).at("If-Match"));
     }
     Ok(row)
+}
+
+/// Read before the commit: after it, an answer that fails would hide that the change was made.
+async fn summary(tx: &DatabaseTransaction, row: &Model) -> Result<Summary, Problem> {
+    Summaries::of_one(tx, row).await.map_err(database::problem)
 }
 
 async fn commit(tx: DatabaseTransaction) -> Result<(), Problem> {

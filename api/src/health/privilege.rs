@@ -12,6 +12,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("unmatched", &["SELECT", "UPDATE"]),
     ("stripe_event", &["SELECT", "INSERT"]),
     ("timeline", &["SELECT"]),
+    ("installation", &["SELECT"]),
     ("downsync_state", &["SELECT"]),
     ("stripe_read", &["SELECT"]),
     ("worker", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

@@ -141,6 +141,11 @@ impl Api {
         customer::Entity::find().all(&self.db).await.unwrap()
     }
 
+    /// The sum of the revisions of all customers.
+    pub(crate) async fn revs(&self) -> i64 {
+        self.customers().await.iter().map(|row| row.rev).sum()
+    }
+
     /// The outbox, in its order.
     pub(crate) async fn outbox(&self) -> Vec<outbox::Model> {
         let rows = outbox::Entity::find().order_by_asc(outbox::Column::Id);

@@ -8,6 +8,7 @@
 mod attention;
 mod auth;
 mod browser;
+mod changes;
 mod client;
 mod clock;
 mod concurrency;

@@ -58,7 +58,7 @@ async fn a_commit_is_told_at_once_and_stays_when_it_is_published() {
         let fresh = api.get(&path).await.expect(200);
         let expected = json!([{
             "at": customer["created_at"], "step": "commit", "rev": 1, "kind": "created", "result": null,
-            "reason": null, "fields": [], "request_id": null, "attempt": null,
+            "reason": null, "fields": ["email", "name"], "request_id": null, "attempt": null, "origin": "application",
         }]);
         assert_eq!(fresh, json!({"data": expected, "next_cursor": null}));
         api.created("al@example.com").await;
@@ -125,6 +125,7 @@ async fn details_are_codes_and_names_of_fields() {
         let api = Api::on(database);
         let customer = api.created("bob@example.com").await;
         let detail = Detail {
+            origin: None,
             kind: Some("update".to_owned()),
             result: Some("parked".to_owned()),
             reason: Some("email_invalid".to_owned()),
@@ -139,6 +140,7 @@ async fn details_are_codes_and_names_of_fields() {
         let expected = json!({
             "at": at, "step": "outcome", "rev": 1, "kind": "update", "result": "parked",
             "reason": "email_invalid", "fields": ["email"], "request_id": "req_1", "attempt": 2,
+            "origin": null,
         });
         assert_eq!(page["data"][1], expected);
         assert!(!page.to_string().contains("bob@example.com"));

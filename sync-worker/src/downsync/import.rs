@@ -10,7 +10,7 @@ use entity::message::Drift;
 use entity::timeline::{self, Detail, Step};
 use entity::{customer, outbox, stripe_link};
 use platform::telemetry;
-use sea_orm::ActiveValue::Set;
+use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::sea_query::{OnConflict, Query};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
@@ -81,6 +81,7 @@ impl Newcomer<'_> {
             phone: fields.phone.clone(),
             description: fields.description.clone(),
             rev: 1,
+            change_xid: 0,
             deleted_at: None,
             created_at: now,
             updated_at: now,
@@ -109,7 +110,10 @@ async fn insert_rows(
     rows: &[customer::Model],
 ) -> Result<HashSet<Uuid>, DbErr> {
     let rows = rows.iter().cloned();
-    let rows = rows.map(|row| row.into_active_model().reset_all());
+    let rows = rows.map(|row| customer::ActiveModel {
+        change_xid: NotSet,
+        ..row.into_active_model().reset_all()
+    });
     let mut insert = customer::Entity::insert_many(rows).into_query();
     insert
         .on_conflict(OnConflict::new().do_nothing().to_owned())

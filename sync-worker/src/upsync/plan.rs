@@ -130,6 +130,7 @@ mod tests {
             phone: None,
             description: None,
             rev,
+            change_xid: 0,
             deleted_at: None,
             created_at: at(0),
             updated_at: at(0),

@@ -101,7 +101,7 @@ async fn role_with_privileges_on_every_column_is_ready() {
     role.grant(&database, "usage on all sequences in schema public")
         .await;
     role.revoke(&database, "insert on outbox").await;
-    let columns = "customer_id, rev, kind, payload, traceparent, created_at, origin";
+    let columns = "customer_id, rev, kind, payload, traceparent, created_at, origin, fields, xid";
     role.grant(&database, &format!("insert ({columns}) on outbox"))
         .await;
     let server = server_at(&database, &role.url).await;

@@ -96,6 +96,7 @@ impl World {
                 phone: None,
                 description: None,
                 rev: 1,
+                change_xid: 0,
                 deleted_at: None,
                 created_at: now,
                 updated_at: now,

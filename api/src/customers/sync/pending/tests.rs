@@ -46,6 +46,7 @@ fn row() -> customer::Model {
         phone: None,
         description: None,
         rev: 1,
+        change_xid: 0,
         deleted_at: None,
         created_at: at(500),
         updated_at: at(500),
@@ -199,6 +200,9 @@ fn failures_in_a_row_begin_after_the_last_other_outcome() {
             reason: reason.map(str::to_owned),
             ..timeline::Detail::default()
         },
+        change_xid: None,
+        change_id: None,
+        change_at: None,
     };
     let outcomes = [
         outcome(4, "later", Some("http_502")),
