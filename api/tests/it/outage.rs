@@ -61,6 +61,7 @@ async fn limit_disk(api: &Api, pages: u32) {
     }
 }
 
+/// A61
 #[tokio::test(flavor = "multi_thread")]
 async fn full_sqlite_disk_is_503_and_every_201_survives_it() {
     let api = Api::on(sqlite().await);

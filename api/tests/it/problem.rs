@@ -166,6 +166,7 @@ async fn metrics_count_requests_by_route_and_never_by_path() {
     .await;
 }
 
+/// A69
 #[tokio::test]
 async fn text_that_cannot_be_stored_is_refused_wherever_it_stands() {
     each_database(async |database| {

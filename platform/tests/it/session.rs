@@ -34,6 +34,7 @@ async fn insert_in_transaction(db: &Database, insert: &str) -> Result<(), DbErr>
     tx.commit().await
 }
 
+/// A61
 #[tokio::test]
 async fn sqlite_commits_after_full_disk_are_durable() {
     let database = sqlite().await;
@@ -51,6 +52,7 @@ async fn sqlite_commits_after_full_disk_are_durable() {
     assert_eq!(number(&db, COUNT).await, 2);
 }
 
+/// A61
 #[tokio::test]
 async fn sqlite_full_disk_in_abandoned_transaction_is_cleaned_up() {
     let database = sqlite().await;
@@ -65,6 +67,7 @@ async fn sqlite_full_disk_in_abandoned_transaction_is_cleaned_up() {
     assert_eq!(number(&database.connection, COUNT).await, 1);
 }
 
+/// A62
 #[tokio::test]
 async fn sqlite_connection_returned_in_transaction_is_closed() {
     let database = sqlite().await;
@@ -107,6 +110,7 @@ async fn failed_statement_leaves_connection_usable() {
     .await;
 }
 
+/// A62
 #[tokio::test]
 async fn postgres_read_only_sessions_are_replaced() {
     let database = postgres().await;
@@ -128,6 +132,7 @@ async fn postgres_read_only_sessions_are_replaced() {
     .await;
 }
 
+/// A62
 #[tokio::test]
 async fn postgres_session_returned_in_transaction_is_closed() {
     let database = postgres().await;

@@ -114,6 +114,8 @@ async fn push_of_a_dead_process_is_taken_over_after_a_step_back() {
 }
 
 /// As after a wait for the lock, or on another machine: its clock is a little behind.
+///
+/// A68
 #[tokio::test]
 async fn push_that_has_just_begun_is_under_way_by_a_slower_clock() {
     let world = World::new().await;

@@ -71,6 +71,8 @@ async fn assert_works(world: &World, row: &customer::Model) {
 }
 
 /// A21: by copies of the SQLite file and of the sandbox's, by pg_dump and pg_restore.
+///
+/// A64
 #[tokio::test]
 async fn restored_side_takes_or_keeps_what_the_other_has() {
     let scenarios = [Restored::Database, Restored::Stripe, Restored::Both];
@@ -117,6 +119,8 @@ async fn restored_side_takes_or_keeps_what_the_other_has() {
 }
 
 /// A21: the restored database believes that webhooks deliver, so its update replaces what it has lost unread.
+///
+/// A64
 #[tokio::test]
 async fn lost_value_replaced_unread_is_kept_as_a_conflict() {
     let folder = tempfile::tempdir().unwrap();
@@ -141,6 +145,8 @@ async fn lost_value_replaced_unread_is_kept_as_a_conflict() {
 }
 
 /// A21: the backup was taken before the customer was in Stripe.
+///
+/// A64
 #[tokio::test]
 async fn restored_row_without_a_link_loses_nothing_of_stripes() {
     for first in [First::Nobody, First::Here] {
@@ -168,6 +174,8 @@ async fn restored_row_without_a_link_loses_nothing_of_stripes() {
 }
 
 /// A customer that was deleted after the backup is deleted again.
+///
+/// A64
 #[tokio::test]
 async fn deletion_lost_by_a_restore_is_taken_from_stripe() {
     let folder = tempfile::tempdir().unwrap();

@@ -316,6 +316,7 @@ fn events_of_a_connected_account_are_left_out() {
     assert_eq!(page.cursor.as_deref(), Some("evt_1"));
 }
 
+/// A69
 #[test]
 fn text_that_cannot_be_stored_blocks_no_other_customer() {
     let named = |name: &[u8]| {

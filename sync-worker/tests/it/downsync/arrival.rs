@@ -85,6 +85,7 @@ async fn cursor_ahead_of_stripe_is_started_over_by_a_pass() {
     assert_eq!(world.row(row.id).await.name.as_deref(), Some("B"));
 }
 
+/// A66
 #[tokio::test]
 async fn page_that_is_too_large_is_read_in_smaller_ones() {
     let world = World::new().await;
@@ -102,6 +103,7 @@ async fn page_that_is_too_large_is_read_in_smaller_ones() {
     assert_eq!((counts.customers, counts.imported), (10, 10));
 }
 
+/// A66
 #[tokio::test]
 async fn customer_that_is_too_large_is_reported_and_holds_up_no_other() {
     let world = World::new().await;
@@ -129,7 +131,7 @@ async fn customer_that_is_too_large_is_reported_and_holds_up_no_other() {
     assert!(world.unmatched().await.is_empty());
 }
 
-/// A35
+/// A35, A66
 #[tokio::test]
 async fn unreadable_customer_leaves_the_pass_complete_and_is_not_gone() {
     let world = World::new().await;
@@ -189,6 +191,7 @@ async fn customer_that_cannot_be_read_is_not_created_a_second_time() {
     assert_eq!(world.in_stripe_count(), 1);
 }
 
+/// A66
 #[tokio::test]
 async fn redacted_values_are_no_edits_and_are_not_written_over() {
     let world = World::new().await;

@@ -19,6 +19,7 @@ fn mismatched(shows: Shows) -> Kind {
     Kind::MismatchedResponse { shows }
 }
 
+/// A65
 #[tokio::test]
 async fn mismatched_create_links_nothing_and_is_sent_again() {
     for shows in SHOWN {
@@ -35,6 +36,7 @@ async fn mismatched_create_links_nothing_and_is_sent_again() {
     }
 }
 
+/// A65
 #[tokio::test]
 async fn mismatched_update_is_not_acknowledged() {
     for shows in SHOWN {
@@ -50,6 +52,7 @@ async fn mismatched_update_is_not_acknowledged() {
     }
 }
 
+/// A65
 #[tokio::test]
 async fn mismatched_delete_is_confirmed_before_it_counts() {
     for shows in SHOWN {
@@ -116,6 +119,7 @@ async fn mismatched_replay_is_looked_up_and_takes_a_new_key() {
     world.assert_in_step(row.id).await;
 }
 
+/// A65
 #[tokio::test]
 async fn mismatched_reads_change_no_row() {
     for shows in SHOWN {

@@ -33,7 +33,7 @@ async fn note_published(world: &World, id: Uuid, at: DateTime<Utc>) {
     tx.commit().await.unwrap();
 }
 
-/// A57
+/// A57, A67
 #[tokio::test]
 async fn a_lost_message_is_found_and_its_change_is_pushed() {
     let world = World::new().await;
@@ -90,6 +90,7 @@ async fn a_change_from_stripe_in_the_outbox_hides_no_lost_message() {
     assert_eq!(sweep(&world).await, Swept::Nothing);
 }
 
+/// A67
 #[tokio::test]
 async fn messages_of_a_backlog_are_not_lost() {
     let world = World::new().await;

@@ -36,6 +36,8 @@ async fn many_workers_with_one_edit_make_one_call() {
 }
 
 /// The first of them writes down that it is at work, before anything is sent.
+///
+/// A68
 #[tokio::test]
 async fn of_two_pushes_begun_at_once_one_begins() {
     each_world(async |world| {

@@ -88,6 +88,8 @@ fn kept(conflict: &conflict::Model) -> [Option<&str>; 3] {
 }
 
 /// A11: two edits of one field within a moment, the one in Stripe first.
+///
+/// A63
 #[tokio::test]
 async fn unread_edit_is_read_before_it_would_be_replaced() {
     for (owner, value, winner) in OWNERS {
@@ -118,6 +120,8 @@ async fn unread_edit_is_read_before_it_would_be_replaced() {
 }
 
 /// A11: the edit falls between the read and the update.
+///
+/// A63
 #[tokio::test]
 async fn edit_replaced_during_the_request_is_kept_as_a_conflict() {
     for (owner, value, winner) in OWNERS {
@@ -156,6 +160,8 @@ async fn edit_replaced_during_the_request_is_kept_as_a_conflict() {
 }
 
 /// A11: a person decides after the fact.
+///
+/// A63
 #[tokio::test]
 async fn replaced_edit_is_restored_by_a_decision() {
     for (owner, side, value) in [
@@ -234,6 +240,8 @@ async fn replaced_email_that_is_taken_is_kept_and_not_restored() {
 }
 
 /// The answer of the update is lost as well; only its event reports what it replaced.
+///
+/// A63
 #[tokio::test]
 async fn edit_replaced_by_an_update_in_doubt_is_kept() {
     for kind in [Kind::ResetAfterEffect, Kind::DeliveredLate] {
