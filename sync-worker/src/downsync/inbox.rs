@@ -14,6 +14,7 @@ use platform::panic::{Panicked, caught};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::diff::is_drift;
 use super::publish::{AT_ONCE, Drifts};
@@ -144,12 +145,13 @@ async fn work_off(
     }
     // What has been read goes home at once: a chunk is what is there, and no read is waited for.
     let width = engine.steps.side_by_side(READS);
-    let reads = stream::iter(open).map(|open| read(engine, open));
     let mut reads = pin!(if width == 1 {
         // Without a queue in between, which would poll only what has been woken.
-        reads.then(|read| read).ready_chunks(1).left_stream()
+        let reads = stream::iter(open).then(|open| read(engine, open));
+        reads.ready_chunks(1).left_stream()
     } else {
-        reads
+        stream::iter(open)
+            .map(|open| read_in_task(engine, open))
             .buffer_unordered(width)
             .ready_chunks(AT_ONCE)
             .right_stream()
@@ -205,6 +207,19 @@ struct Read {
 async fn read(engine: &Engine, open: Open) -> Read {
     let reply = caught(read_again(engine, &open.stripe_id)).await;
     Read { open, reply }
+}
+
+/// The same in a task of its own. A read that is not polled while the loop waits for the database would keep its
+/// connection, and with few connections there would be none left for the loop.
+fn read_in_task(engine: &Engine, open: Open) -> impl Future<Output = Read> + use<> {
+    let (engine, again) = (engine.clone(), open.clone());
+    let task = AbortOnDropHandle::new(tokio::spawn(async move { read(&engine, open).await }));
+    async move {
+        task.await.unwrap_or_else(|ended| Read {
+            open: again,
+            reply: Err(anyhow::Error::new(ended).context("reading a customer again")),
+        })
+    }
 }
 
 async fn done(engine: &Engine, ids: Vec<String>, now: DateTime<Utc>) -> Result<(), DbErr> {
