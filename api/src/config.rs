@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use entity::email;
 use platform::config::{Secret, secret};
 use platform::http::site::{Hosts, Name};
 use tokio::net::TcpListener;
@@ -57,6 +58,16 @@ pub struct Config {
     /// Where health and metrics are served without a key; absent: on API_LISTEN only
     #[arg(long, env = "API_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub api_admin_listen: Option<String>,
+
+    /// Valid e-mails that are rejected all the same, for Stripe may reject them: dots, unicode-domains, or both
+    #[arg(
+        long,
+        env = "EMAIL_REJECT",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "KINDS"
+    )]
+    pub email_reject: email::Policy,
 
     #[command(flatten)]
     pub serving: Serving,

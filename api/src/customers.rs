@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::patiently;
 use crate::problem::Problem;
-use entity::customer;
+use entity::{customer, email};
 pub(crate) use key::Key;
 pub(crate) use original::Original;
 use representation::Written;
@@ -33,6 +33,8 @@ pub(crate) struct Customers {
     pub(crate) clock: Clock,
     /// Wakes the relay after a commit.
     pub(crate) wake: Wake,
+    /// Which valid e-mails are rejected.
+    pub(crate) email_policy: email::Policy,
     /// Ends the waiting for a sync.
     pub(crate) stop: CancellationToken,
 }

@@ -24,6 +24,7 @@ mod webhook;
 use std::sync::Arc;
 
 use anyhow::Context;
+use entity::email;
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::admin::{self, Pages};
 use platform::clock::Clock;
@@ -71,6 +72,8 @@ pub struct App {
     pub hosts: Hosts,
     /// Those of Stripe's webhook endpoints; without any, no webhook is taken.
     pub webhook_secrets: WebhookSecrets,
+    /// Which valid e-mails are rejected.
+    pub email_policy: email::Policy,
 }
 
 impl App {
@@ -150,6 +153,7 @@ pub fn spec() -> String {
         db,
         clock: Clock::system(),
         wake: Wake::default(),
+        email_policy: email::Policy::default(),
         stop: CancellationToken::new(),
     };
     openapi::document(&openapi::service(api(customers(Database::default()))))
@@ -167,6 +171,7 @@ fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Res
         db: app.db,
         clock: app.clock,
         wake: app.wake,
+        email_policy: app.email_policy,
         stop,
     });
     let routes = Routes::of_api(api.clone()).with(webhook::PATH, &Method::POST);

@@ -93,6 +93,7 @@ async fn start(supervisor: &mut Supervisor, arguments: Arguments) -> anyhow::Res
         keys: arguments.api.keys()?,
         hosts,
         webhook_secrets: arguments.api.webhook_secrets()?,
+        email_policy: arguments.api.email_reject,
     };
     let reserved = database::descriptors(arguments.database.database_connections + LISTENERS);
     api::start(supervisor, &arguments.api, listener, app, reserved).await?;

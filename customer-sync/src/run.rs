@@ -107,6 +107,7 @@ async fn start(
         keys,
         hosts,
         webhook_secrets,
+        email_policy: arguments.api.email_reject,
     };
     let reserved = database::descriptors(state::CONNECTIONS) + OTHER_DESCRIPTORS;
     api::start(supervisor, &arguments.api, listener, app, reserved).await?;

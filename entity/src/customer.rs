@@ -6,6 +6,7 @@
 use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, QuerySelect};
 
+use crate::email;
 use crate::fields::Fields;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -16,7 +17,7 @@ pub struct Model {
     pub id: Uuid,
     /// As it was given, trimmed.
     pub email: String,
-    /// The normal form; unique among the living.
+    /// The normal form, in lower case and with the domain in ASCII; unique among the living.
     pub email_key: String,
     pub name: Option<String>,
     pub phone: Option<String>,
@@ -50,7 +51,7 @@ impl Model {
 
     /// Not so between [`crate::write::give_up_email`] and the next store.
     pub fn has_email(&self) -> bool {
-        self.email_key == self.email.to_ascii_lowercase()
+        self.email_key == email::normal_form(&self.email)
     }
 
     pub fn is_deleted(&self) -> bool {
@@ -102,4 +103,29 @@ pub async fn find_deleted_email_keys(
 /// the whole database's write lock already.
 pub async fn lock(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<Model>, DbErr> {
     Entity::find_by_id(id).lock_exclusive().one(tx).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_has_its_email_until_that_is_given_up() {
+        let row = |email: &str, key: &str| Model {
+            id: Uuid::nil(),
+            email: email.to_owned(),
+            email_key: key.to_owned(),
+            name: None,
+            phone: None,
+            description: None,
+            rev: 1,
+            deleted_at: None,
+            created_at: DateTimeUtc::default(),
+            updated_at: DateTimeUtc::default(),
+        };
+        assert!(row("Bob@x.io", "bob@x.io").has_email());
+        assert!(row("bob@münchen.de", "bob@xn--mnchen-3ya.de").has_email());
+        let id = Uuid::nil().to_string();
+        assert!(!row("bob@münchen.de", &id).has_email());
+    }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use sea_orm::FromJsonQueryResult;
 use serde::{Deserialize, Serialize};
 
-use crate::email::Email;
+use crate::email::{self, Email};
 
 /// A field that is kept in step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -147,12 +147,30 @@ pub struct Invalid {
 }
 
 /// Checks canonical values that an application wants to store; the first field at fault is named.
-pub fn validate(fields: &Fields) -> Result<Email, Invalid> {
+pub fn validate(fields: &Fields, policy: email::Policy) -> Result<Email, Invalid> {
+    validate_change(&Fields::default(), fields, policy)
+}
+
+/// Checks canonical values that an application wants to store in place of others. A value that stays as it is may have
+/// come from Stripe, or from an older version, and need not fit.
+pub fn validate_change(
+    before: &Fields,
+    after: &Fields,
+    policy: email::Policy,
+) -> Result<Email, Invalid> {
     let invalid = |field, reason: String| Invalid { field, reason };
-    let email = Email::parse(fields.email.as_deref().unwrap_or_default())
+    let email = Email::parse(after.email.as_deref().unwrap_or_default())
         .map_err(|error| invalid(Field::Email, error.to_string()))?;
+    if before.email != after.email {
+        policy
+            .check(&email)
+            .map_err(|rejection| invalid(Field::Email, rejection.to_string()))?;
+    }
     for field in [Field::Name, Field::Phone, Field::Description] {
-        let Some(text) = fields.get(field) else {
+        let Some(text) = after
+            .get(field)
+            .filter(|_| before.get(field) != after.get(field))
+        else {
             continue;
         };
         let max = field.max_chars();
@@ -200,6 +218,7 @@ mod tests {
 
     #[test]
     fn the_field_at_fault_is_named() {
+        let validate = |fields: &Fields| validate(fields, email::Policy::default());
         let fault = |fields: &Fields| validate(fields).unwrap_err().field;
         assert_eq!(fault(&Fields::default()), Field::Email);
         assert_eq!(fault(&fields("nobody", "x")), Field::Email);
@@ -210,6 +229,29 @@ mod tests {
         validate(&good).unwrap();
         good.phone = Some("1".repeat(21));
         assert_eq!(fault(&good), Field::Phone);
+    }
+
+    #[test]
+    fn values_that_stay_are_not_checked() {
+        let policy: email::Policy = "dots".parse().unwrap();
+        let mut before = fields("a..b@x.io", "a\u{7}b");
+        before.phone = Some("1".repeat(21));
+        let mut after = before.clone();
+        after.description = Some("new".to_owned());
+        let email = validate_change(&before, &after, policy).unwrap();
+        assert_eq!(email.as_given(), "a..b@x.io");
+        let changes = [
+            (Field::Email, "c..d@x.io".to_owned()),
+            (Field::Name, "c\u{7}d".to_owned()),
+            (Field::Phone, "2".repeat(21)),
+        ];
+        for (field, value) in changes {
+            let mut changed = after.clone();
+            changed.set(field, Some(value));
+            let invalid = validate_change(&before, &changed, policy).unwrap_err();
+            assert_eq!(invalid.field, field);
+        }
+        assert!(validate(&fields("a..b@x.io", "x"), policy).is_err());
     }
 
     proptest! {

@@ -84,7 +84,7 @@ impl Api<'_> {
             claim,
         });
         // What is refused here never began, so its key stays free.
-        let action = Action::prepare(route, call.form()?)?;
+        let action = Action::prepare(route, call.form()?, self.options)?;
         seam.before_effect().await;
         let now = self.options.clock.now();
         let cause = Cause {

@@ -60,6 +60,12 @@ struct Arguments {
     #[arg(long, env = "SANDBOX_REQUESTS_PER_SECOND")]
     requests_per_second: Option<u32>,
 
+    /// Refuse e-mails with dots at either end of the part before the @ or two in a row, and domains in Unicode: it is not
+    /// known whether Stripe takes them.
+    #[arg(long, env = "SANDBOX_STRICT_EMAILS", value_parser = clap::builder::BoolishValueParser::new(),
+          default_value = "false", num_args = 0..=1, default_missing_value = "true")]
+    strict_emails: bool,
+
     #[arg(long, env = "SANDBOX_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
     log_format: LogFormat,
 
@@ -151,6 +157,7 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         clock,
         seed: arguments.seed,
         requests_per_second: arguments.requests_per_second,
+        strict_emails: arguments.strict_emails,
         hosts: arguments.hosts,
         ..Options::default()
     };

@@ -31,6 +31,9 @@ pub struct Options {
     /// What `starting_after` and `ending_before` do with the id of a deleted customer. Stripe's own behaviour
     /// here is not documented: true pages on from where it stood, false answers 400 `resource_missing`.
     pub deleted_cursor_works: bool,
+    /// Whether e-mails with odd dots before the @, or with a domain in Unicode, answer 400 `email_invalid`. Whether Stripe
+    /// takes them is not documented.
+    pub strict_emails: bool,
     /// More requests in a second answer 429 `global-rate`; None admits all. Stripe's sandboxes admit 25.
     pub requests_per_second: Option<u32>,
     /// Events kept at most; the oldest go first. They go after 30 days in any case.
@@ -58,6 +61,7 @@ impl Default for Options {
             seed: None,
             noop_update_emits: false,
             deleted_cursor_works: true,
+            strict_emails: false,
             requests_per_second: None,
             max_events: 1_000_000,
             max_idempotency_keys: 1_000_000,

@@ -101,7 +101,7 @@ struct NamedCustomer {
         pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
     ))]
     name: String,
-    /// ASCII, with one @ and a dot in the domain; compared in lower case.
+    /// ASCII before the @, and a domain with a dot, in Unicode or in its xn-- form; compared without case.
     #[oai(validator(min_length = 3, max_length = 512))]
     email: String,
 }
@@ -145,7 +145,7 @@ struct DeletedCustomer {
     /// Not compared.
     #[oai(nullable)]
     name: Option<String>,
-    /// Whose customer to delete; compared in lower case.
+    /// Whose customer to delete; compared without case.
     #[oai(validator(min_length = 3, max_length = 512))]
     email: String,
 }

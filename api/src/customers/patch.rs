@@ -1,7 +1,7 @@
 //! Bodies of the resource API: a new customer, and the merge patch (RFC 7396) of one.
 
 use entity::customer::Model;
-use entity::fields::{self, Field, Fields};
+use entity::fields::{Field, Fields};
 use poem_openapi::Object;
 use poem_openapi::types::{Example, MaybeUndefined};
 
@@ -14,7 +14,8 @@ use crate::problem::Problem;
 #[derive(Object)]
 #[oai(example)]
 pub(super) struct NewCustomer {
-    /// ASCII, with one @ and a dot in the domain. No two living customers have the same one in lower case.
+    /// ASCII before the @, and a domain with a dot, in Unicode or in its xn-- form. No two living customers have the same
+    /// one: case and the form of the domain are not compared.
     #[oai(validator(min_length = 3, max_length = 512))]
     email: String,
     #[oai(
@@ -101,10 +102,9 @@ pub(super) struct CustomerPatch {
 }
 
 impl CustomerPatch {
-    /// The values of `row` with this patch. Only what the patch names is checked: what came from Stripe before may not
-    /// fit our bounds, and must not stand in the way.
+    /// The values of `row` with this patch. Only what it changes is checked: what came from Stripe before may not fit our
+    /// bounds, and must not stand in the way.
     pub(super) fn apply(&self, row: &Model) -> Result<Values, Problem> {
-        let mut checked = Fields::default();
         let mut patched = row.fields();
         let given = [
             (Field::Email, &self.email),
@@ -114,19 +114,10 @@ impl CustomerPatch {
         ];
         for (field, value) in given {
             if !value.is_undefined() {
-                let value = present(value.clone())
-                    .as_deref()
-                    .and_then(fields::canonical);
-                checked.set(field, value.clone());
-                patched.set(field, value);
+                patched.set(field, present(value.clone()));
             }
         }
-        checked.email.clone_from(&patched.email);
-        let Values { email, .. } = Values::of(checked)?;
-        Ok(Values {
-            email,
-            fields: patched,
-        })
+        Values::change(&row.fields(), patched)
     }
 }
 

@@ -26,7 +26,8 @@ pub(crate) struct Customer {
     stripe_id: Option<String>,
     /// How far it is synchronised with Stripe. This and `stripe_id` may change at the same revision.
     sync_status: Status,
-    /// As it was given. No two living customers have the same one in lower case.
+    /// As it was given. No two living customers have the same one: case and the form of the domain (Unicode or xn--) are
+    /// not compared.
     email: String,
     #[oai(nullable)]
     name: Option<String>,

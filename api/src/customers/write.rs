@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 use entity::customer::{self, Model};
-use entity::email::Email;
+use entity::email::{Email, Policy};
 use entity::fields::{self, Fields};
 use entity::write::{self, NewCustomer};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
@@ -26,8 +26,14 @@ pub(super) struct Values {
 
 impl Values {
     pub(super) fn of(fields: Fields) -> Result<Self, Problem> {
-        let fields = fields.canonical();
-        let email = fields::validate(&fields)
+        Self::change(&Fields::default(), fields)
+    }
+
+    /// Those of a customer that has others: a value that stays is not checked again.
+    pub(super) fn change(before: &Fields, after: Fields) -> Result<Self, Problem> {
+        let fields = after.canonical();
+        // The installation's own policy is applied where the values are written.
+        let email = fields::validate_change(before, &fields, Policy::default())
             .map_err(|invalid| Problem::invalid(invalid.field.as_str(), invalid.to_string()))?;
         Ok(Self { email, fields })
     }
@@ -46,7 +52,7 @@ impl Customers {
         values: Values,
         traceparent: String,
     ) -> Result<Model, Problem> {
-        let new = self.new_customer(values, traceparent);
+        let new = self.new_customer(values, traceparent)?;
         let attempt = if write::can_create_alone(&self.db) {
             match timeout(PATIENCE, write::create_alone(&self.db, &new)).await {
                 Ok(outcome) => outcome.map_err(refusal),
@@ -81,7 +87,7 @@ impl Customers {
         values: Values,
         traceparent: String,
     ) -> Result<(Answer, bool), Problem> {
-        let new = self.new_customer(values, traceparent);
+        let new = self.new_customer(values, traceparent)?;
         database::past_deadlocks(|| self.create_new_once(once, &new)).await
     }
 
@@ -134,6 +140,9 @@ impl Customers {
             let tx = database::begin(&self.db).await?;
             let row = locked(&tx, key, condition).await?;
             let Values { email, fields } = edit(&row)?;
+            if email.as_given() != row.email {
+                self.check(&email)?;
+            }
             let values = (&email, &fields);
             let updated = write::update(&tx, &row, values, self.now(), Some(traceparent.clone()));
             let updated = updated.await.map_err(refusal)?;
@@ -167,14 +176,21 @@ impl Customers {
         Ok(deleted)
     }
 
-    fn new_customer(&self, values: Values, traceparent: String) -> NewCustomer {
-        NewCustomer {
+    fn new_customer(&self, values: Values, traceparent: String) -> Result<NewCustomer, Problem> {
+        self.check(&values.email)?;
+        Ok(NewCustomer {
             id: Uuid::now_v7(),
             email: values.email,
             fields: values.fields,
             now: self.now(),
             traceparent: Some(traceparent),
-        }
+        })
+    }
+
+    /// Rejects the e-mails that EMAIL_REJECT names.
+    fn check(&self, email: &Email) -> Result<(), Problem> {
+        let checked = self.email_policy.check(email);
+        checked.map_err(|rejection| Problem::invalid("email", format!("email {rejection}")))
     }
 
     /// The process's clock, which is the database's where that is SQLite: see [`write`]. In whole microseconds, which is

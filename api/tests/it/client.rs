@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use api::{App, Keys, WebhookSecrets};
 use chrono::{DateTime, Utc};
+use entity::email::Policy;
 use entity::{customer, outbox};
 use platform::clock::Clock;
 use platform::config::Secret;
@@ -49,6 +50,15 @@ impl Api {
         let app = App {
             hosts: Hosts::of(bound, names),
             ..app(&database, keys)
+        };
+        Self::of(app, database)
+    }
+
+    /// As it is with this EMAIL_REJECT.
+    pub(crate) fn rejecting(database: TestDatabase, kinds: &str) -> Self {
+        let app = App {
+            email_policy: kinds.parse().unwrap(),
+            ..app(&database, "")
         };
         Self::of(app, database)
     }
@@ -180,6 +190,7 @@ pub(crate) fn app(database: &TestDatabase, keys: &str) -> App {
         keys: Keys::parse(&Secret::new(keys)),
         hosts: Hosts::default(),
         webhook_secrets: WebhookSecrets::parse(&Secret::new(WEBHOOK_SECRETS)),
+        email_policy: Policy::default(),
     }
 }
 

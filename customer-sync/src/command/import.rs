@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use entity::email::Policy;
 use platform::clock::Clock;
 use platform::database::Database;
 use tokio::sync::mpsc;
@@ -80,6 +81,7 @@ pub(crate) async fn run(arguments: Arguments, options: Options) -> anyhow::Resul
     let mut import = Import {
         db: &opened.db,
         clock: Clock::system(),
+        policy: arguments.api.email_reject,
         upto: 0,
         has_ignored: false,
     };
@@ -154,6 +156,7 @@ fn read_all(
 struct Import<'a> {
     db: &'a Database,
     clock: Clock,
+    policy: Policy,
     /// The last line behind which nothing is known to be committed.
     upto: u64,
     has_ignored: bool,
@@ -185,7 +188,12 @@ impl Import<'_> {
             .iter()
             .filter_map(|line| line.record.as_ref().ok())
             .collect();
-        let taken = batch::write((self.db, &self.clock), &records)
+        let target = batch::Target {
+            db: self.db,
+            clock: &self.clock,
+            policy: self.policy,
+        };
+        let taken = batch::write(target, &records)
             .await
             .context("writing customers")?;
         let mut taken = taken.into_iter();

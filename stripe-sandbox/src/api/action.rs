@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::route::{Operation, Route};
+use crate::options::Options;
 use crate::wire::error::Error;
 use crate::wire::form::Form;
 use crate::wire::page::{Window, take_limit};
@@ -52,16 +53,16 @@ pub(crate) struct Search {
 }
 
 impl Action {
-    pub(crate) fn prepare(route: &Route, mut form: Form) -> Result<Self, Error> {
+    pub(crate) fn prepare(route: &Route, mut form: Form, options: &Options) -> Result<Self, Error> {
         let form = &mut form;
         let expand = form.take_list("expand")?.unwrap_or_default();
         let id = route.id.clone();
         let action = match route.operation {
             Operation::CreateCustomer => {
-                Self::Customers(Customers::Create(Change::take(form, true)?))
+                Self::Customers(Customers::Create(customer(form, true, options)?))
             }
             Operation::UpdateCustomer => {
-                Self::Customers(Customers::Update(id, Change::take(form, false)?))
+                Self::Customers(Customers::Update(id, customer(form, false, options)?))
             }
             Operation::RetrieveCustomer => Self::Customers(Customers::Retrieve(id)),
             Operation::ListCustomers => Self::Customers(Customers::List(
@@ -91,6 +92,14 @@ impl Action {
         std::mem::take(form).finish()?;
         Ok(action)
     }
+}
+
+fn customer(form: &mut Form, creating: bool, options: &Options) -> Result<Change, Error> {
+    let change = Change::take(form, creating)?;
+    if options.strict_emails {
+        change.check_strictly()?;
+    }
+    Ok(change)
 }
 
 impl Search {

@@ -16,8 +16,9 @@ use super::apply::apply_locally;
 use crate::engine::Engine;
 use crate::stripe::{Failure, Lane, ListPage};
 
-/// Lists the Stripe customers with one of these e-mails. Stripe's filter minds the case, so each is asked for as it is
-/// given and in its normal form. One page each: a hundred customers with one e-mail are beyond an automatic choice.
+/// Lists the Stripe customers with one of these e-mails. Stripe's filter is exact, so each is asked for as it is given, in
+/// its normal form and, if its domain is internationalised, in the other form of that. One page each: a hundred customers
+/// with one e-mail are beyond an automatic choice.
 pub(crate) async fn list(
     engine: &Engine,
     lane: Lane,
@@ -25,10 +26,11 @@ pub(crate) async fn list(
 ) -> Result<Vec<StripeCopy>, Failure> {
     let mut spellings: Vec<String> = Vec::new();
     for given in emails {
-        let key = Email::parse(given).map(|email| email.key().to_owned());
-        for email in [Some(given.to_owned()), key.ok()].into_iter().flatten() {
-            if !spellings.contains(&email) {
-                spellings.push(email);
+        let forms =
+            Email::parse(given).map_or_else(|_| vec![given.to_owned()], |email| email.spellings());
+        for form in forms {
+            if !spellings.contains(&form) {
+                spellings.push(form);
             }
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! Every answer is compared with its request: object, id and mode. What does not match answers another request.
 
+use entity::email::normal_form;
 use entity::message::StripeCopy;
 use entity::stripe_event::{Event, KINDS};
 use entity::stripe_object::{
@@ -165,11 +166,12 @@ fn customers_of(
         .iter()
         .map(|customer| listed(customer, mode))
         .collect::<Result<_, _>>()?;
+    let asked = email.map(normal_form);
     let has_email = |copy: &StripeCopy| {
-        let shown = copy.fields.email.as_deref().unwrap_or_default();
+        let shown = || normal_form(copy.fields.email.as_deref().unwrap_or_default());
         copy.unreadable
             || copy.is_redacted()
-            || email.is_none_or(|asked| shown.eq_ignore_ascii_case(asked.trim()))
+            || asked.as_ref().is_none_or(|asked| *asked == shown())
     };
     if !items.iter().all(has_email) {
         return Err(mismatched(

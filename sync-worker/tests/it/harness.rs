@@ -46,6 +46,10 @@ const START: i64 = 1_800_000_000;
 /// Longer than any back-off of a retry.
 pub(crate) const RETRY: Duration = Duration::from_secs(31);
 
+/// An e-mail that Stripe's side may have and a row may not: a part of the domain is too long.
+pub(crate) const UNUSABLE_EMAIL: &str =
+    "a@a-part-of-a-domain-with-more-than-the-sixty-three-characters-it-may-have.io";
+
 /// What a world is made of, where it is not the usual.
 pub(crate) struct Setup {
     pub(crate) policy: Policy,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use entity::email::Email;
+use entity::email::{Email, Policy};
 use entity::fields::Invalid;
 use entity::write::{self, NewCustomer};
 use entity::{customer, fields::Fields};
@@ -19,6 +19,14 @@ use super::record::Record;
 /// How often a customer is written anew because somebody else was quicker, or a deadlock was broken.
 const ATTEMPTS: usize = 5;
 
+/// Where records are written, and what is rejected there.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) db: &'a Database,
+    pub(super) clock: &'a Clock,
+    pub(super) policy: Policy,
+}
+
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
@@ -33,30 +41,24 @@ pub(super) enum Taken {
 ///
 /// # Errors
 /// The database does not take them. Those before may be committed; writing them again changes nothing.
-pub(super) async fn write(
-    (db, clock): (&Database, &Clock),
-    records: &[&Record],
-) -> Result<Vec<Taken>, write::Error> {
+pub(super) async fn write(to: Target<'_>, records: &[&Record]) -> Result<Vec<Taken>, write::Error> {
     if records.is_empty() {
         return Ok(Vec::new());
     }
-    if let Ok(taken) = within_bounds(write_once((db, clock), records)).await {
+    if let Ok(taken) = within_bounds(write_once(to, records)).await {
         return Ok(taken);
     }
     let mut all = Vec::with_capacity(records.len());
     for record in records {
-        all.extend(write_alone((db, clock), record).await?);
+        all.extend(write_alone(to, record).await?);
     }
     Ok(all)
 }
 
-async fn write_alone(
-    (db, clock): (&Database, &Clock),
-    record: &Record,
-) -> Result<Vec<Taken>, write::Error> {
+async fn write_alone(to: Target<'_>, record: &Record) -> Result<Vec<Taken>, write::Error> {
     let mut attempt = 1;
     loop {
-        match within_bounds(write_once((db, clock), &[record])).await {
+        match within_bounds(write_once(to, &[record])).await {
             Err(error) if attempt < ATTEMPTS && !is_away(&error) => attempt += 1,
             taken => return taken,
         }
@@ -70,17 +72,15 @@ fn is_away(error: &write::Error) -> bool {
     )
 }
 
-async fn write_once(
-    (db, clock): (&Database, &Clock),
-    records: &[&Record],
-) -> Result<Vec<Taken>, write::Error> {
-    let tx = database::begin(db).await?;
-    let now = database::now(&tx, clock).await?;
+async fn write_once(to: Target<'_>, records: &[&Record]) -> Result<Vec<Taken>, write::Error> {
+    let tx = database::begin(to.db).await?;
+    let now = database::now(&tx, to.clock).await?;
     let mut rows = lock(&tx, records).await?;
     let mut all = Vec::with_capacity(records.len());
     for record in records {
         let known = rows.remove(record.email.key());
-        let values = record.values(known.as_ref().map(customer::Model::fields));
+        let before = known.as_ref().map(customer::Model::fields);
+        let values = record.values(before.as_ref(), to.policy);
         let (row, taken) = match (values, known) {
             (Err(invalid), known) => (known, refused(&invalid)),
             (Ok((email, fields)), None) => {

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use entity::email::Email;
-use entity::fields::{Field, Fields, Invalid, canonical, validate};
+use entity::email::{Email, Policy};
+use entity::fields::{Field, Fields, Invalid, canonical, validate_change};
 
 /// A line that may be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,10 +59,14 @@ impl Record {
         Ok(Self { email, given })
     }
 
-    /// The values that a customer has by it: canonical, and valid as the API's are. Of one that is there, the spelling
-    /// of the e-mail is left as it is, because it only says who is meant.
-    pub(super) fn values(&self, known: Option<Fields>) -> Result<(Email, Fields), Invalid> {
-        let mut fields = known.unwrap_or_else(|| Fields {
+    /// The values that a customer has by it: canonical, and those that it changes valid as the API's are. Of one that is
+    /// there, the spelling of the e-mail is left as it is, because it only says who is meant.
+    pub(super) fn values(
+        &self,
+        known: Option<&Fields>,
+        policy: Policy,
+    ) -> Result<(Email, Fields), Invalid> {
+        let mut fields = known.cloned().unwrap_or_else(|| Fields {
             email: Some(self.email.as_given().to_owned()),
             ..Fields::default()
         });
@@ -70,7 +74,8 @@ impl Record {
             fields.set(*field, value.clone());
         }
         let fields = fields.canonical();
-        let email = validate(&fields)?;
+        let before = known.cloned().unwrap_or_default();
+        let email = validate_change(&before, &fields, policy)?;
         Ok((email, fields))
     }
 }

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::Stdio;
 
 use entity::outbox;
-use sea_orm::{ConnectionTrait, PaginatorTrait};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, PaginatorTrait, QueryFilter};
 
 use super::*;
 use crate::client::until;
@@ -105,6 +106,41 @@ async fn what_is_no_file_of_customers_is_an_error_and_nothing_is_written() {
         assert!(ran.ended(1).stderr.contains(expected), "{}", ran.stderr);
     }
     assert_eq!(pair.rows().await, []);
+}
+
+/// As a PATCH does: what came from Stripe, or from an older version, stands in the way of no other value.
+#[tokio::test]
+async fn values_that_a_line_does_not_change_are_not_checked() {
+    let pair = Pair::new().await;
+    let ada = pair.create("ada..l@x.io", Some("Ada")).await;
+    let phone = "1".repeat(30);
+    let stored = customer::Entity::update_many()
+        .col_expr(customer::Column::Phone, Expr::value(&phone))
+        .filter(customer::Column::Id.eq(ada.id));
+    stored.exec(&pair.database.connection).await.unwrap();
+    let import = async |csv: String| {
+        let file = pair.file("a.csv", csv);
+        let mut command = pair.command(&["import", &file]);
+        command.env("EMAIL_REJECT", "dots,unicode-domains");
+        run(command).await
+    };
+    let ran = import("email,name\nada..l@x.io,Ada L\n".to_owned()).await;
+    assert!(ran.ended(0).stdout.starts_with("0 created, 1 updated"));
+    let ran = import(format!("email,phone\nADA..L@x.io,{phone}\n")).await;
+    assert!(ran.ended(0).stdout.contains("1 unchanged"));
+    let other = "2".repeat(30);
+    let ran = import(format!(
+        "email,phone\nada..l@x.io,{other}\ngrace..h@x.io,1\njoan@ü.x.io,1\n"
+    ))
+    .await;
+    let Ran { stderr, .. } = ran.ended(2);
+    for expected in [
+        "line 2: phone must have at most 20 characters",
+        "line 3: email must not have a dot at either end of the part before the @, nor two in a row (EMAIL_REJECT=dots)",
+        "line 4: email must have its domain in ASCII",
+    ] {
+        assert!(stderr.contains(expected), "{stderr}");
+    }
 }
 
 /// What a file of so many customers would say.

@@ -1,5 +1,6 @@
 //! What people do on either side, and the record of it.
 
+use entity::email::normal_form;
 use entity::fields::{Field, Fields};
 use entity::{customer, stripe_link};
 use poem::http::Method;
@@ -14,7 +15,15 @@ use super::ledger::Edit;
 
 /// So few that they collide now and then.
 const EMAILS: [&str; 10] = [
-    "a@x.io", "b@x.io", "c@x.io", "d@x.io", "e@x.io", "f@x.io", "g@x.io", "H@x.io", "i@x.io",
+    "a@x.io",
+    "b@x.io",
+    "c@x.io",
+    "d@x.io",
+    "e@x.io",
+    "f@x.io",
+    "g@x.io",
+    "H@x.io",
+    "i@bücher.io",
     "j@x.io",
 ];
 
@@ -54,7 +63,7 @@ impl Model {
         let Some(_) = self.call(Method::POST, path, named).await else {
             return;
         };
-        let key = email.to_lowercase();
+        let key = normal_form(email);
         let row = customer::find_living_by_email_key(&self.world.db, &key).await;
         let row = row.unwrap().expect("it was created");
         let called = self.called(row.id);

@@ -69,6 +69,7 @@ fn routes(db: &Database, clock: &Clock) -> BoxEndpoint<'static, Response> {
         keys: api::Keys::parse(&Secret::new("")),
         hosts: Hosts::default(),
         webhook_secrets: api::WebhookSecrets::default(),
+        email_policy: entity::email::Policy::default(),
     };
     api::routes(app).boxed()
 }

@@ -61,7 +61,7 @@ impl Change {
         }
         let email = take_text(form, "email", 512)?;
         if let Some(Some(address)) = &email {
-            email::check(address)?;
+            email::check(address, false)?;
         }
         Ok(Self {
             email,
@@ -71,6 +71,14 @@ impl Change {
             metadata: Metadata::take(form)?,
             rest: Box::new(RestChange::take(form, creating)?),
         })
+    }
+
+    /// Refuses also the addresses of which it is not known whether Stripe takes them.
+    pub(crate) fn check_strictly(&self) -> Result<(), Error> {
+        match &self.email {
+            Some(Some(address)) => email::check(address, true),
+            _ => Ok(()),
+        }
     }
 
     /// Fails only where the limit depends on what is already there: fifty metadata keys.

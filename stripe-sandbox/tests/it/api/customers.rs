@@ -2,6 +2,8 @@
 
 use reqwest::Method;
 
+use stripe_sandbox::Options;
+
 use crate::support::{Account, START, send};
 
 const MISSING: (u16, &str, Option<&str>, Option<&str>) = (
@@ -182,4 +184,30 @@ async fn a_json_body_is_refused() {
             .unwrap()
             .contains("application/x-www-form-urlencoded")
     );
+}
+
+#[tokio::test]
+async fn strict_emails_refuse_what_stripe_may_refuse() {
+    let emails = ["taro..yamada@docomo.example", "jose@españa.example"];
+    let lenient = Account::manual().await;
+    let strict = Account::open(Options {
+        strict_emails: true,
+        ..Options::default()
+    })
+    .await;
+    for email in emails {
+        let fields = [("email", email)];
+        let made = lenient.post("/v1/customers", &fields).await;
+        assert_eq!(made.body["email"], email);
+        let refused = strict.post("/v1/customers", &fields).await;
+        assert_eq!(
+            refused.refusal(),
+            (
+                400,
+                "invalid_request_error",
+                Some("email_invalid"),
+                Some("email")
+            )
+        );
+    }
 }

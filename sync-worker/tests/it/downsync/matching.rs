@@ -121,6 +121,82 @@ async fn addresses_that_differ_in_case_or_space_are_one_customer() {
     assert_eq!(world.calls().len(), calls);
 }
 
+/// A23: one customer, whatever form the domain has on either side, and nothing goes to and fro for it.
+#[tokio::test]
+async fn forms_of_a_domain_match_one_customer() {
+    let forms = [
+        "jose@españa.example",
+        "jose@xn--espaa-rta.example",
+        "Jose@España.example",
+    ];
+    for (here, there) in [(0, 1), (1, 0), (2, 0), (2, 1), (0, 0)] {
+        let (here, there) = (forms[here], forms[there]);
+        let world = World::new().await;
+        let row = world.create(&[("email", here), ("name", "José")]).await;
+        assert_eq!(row.email_key, forms[1]);
+        let stripe_id = world.stripe_creates(&[("email", there), ("name", "José")]);
+        world.push(row.id).await;
+        assert_eq!(world.stripe_id(row.id).await, stripe_id, "{here} {there}");
+        assert_eq!(world.in_stripe_count(), 1);
+        world.settle().await;
+        world.assert_in_step(row.id).await;
+        let calls = world.calls().len();
+        world.watch_writes().await;
+        for _ in 0..2 {
+            world.pass().await;
+            world.push(row.id).await;
+        }
+        assert!(world.writes().await.is_empty());
+        assert_eq!(world.calls().len(), calls);
+    }
+}
+
+/// What Stripe holds is a customer here: by a page, or one at a time.
+#[tokio::test]
+async fn real_addresses_of_stripe_become_customers() {
+    let world = World::new().await;
+    let emails = [
+        ".taro@example.com",
+        "jose@españa.example",
+        "taro..yamada@docomo.example",
+        "taro.@ezweb.example",
+    ];
+    for email in emails {
+        world.stripe_creates(&[("email", email)]);
+    }
+    world.pass().await;
+    world.stripe_creates(&[("email", "Jose@xn--espaa-rta.example")]);
+    world.events().await;
+    world.settle().await;
+    let mut rows: Vec<_> = world
+        .rows()
+        .await
+        .into_iter()
+        .map(|row| row.email)
+        .collect();
+    rows.sort();
+    assert_eq!(rows, emails);
+    let unmatched = world.unmatched().await;
+    assert_eq!(unmatched.len(), 1, "{unmatched:?}");
+    assert_eq!(unmatched[0].reason, Reason::EmailTaken);
+    assert!(world.calls().is_empty());
+}
+
+/// A23: a person changes the form of the domain only.
+#[tokio::test]
+async fn form_of_a_domain_that_is_changed_in_stripe_comes_home_and_stays() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "bob@münchen.de")]).await;
+    let ascii = "bob@xn--mnchen-3ya.de";
+    world.stripe_edits(&world.stripe_id(row.id).await, &[("email", ascii)]);
+    world.events().await;
+    world.settle().await;
+    let row = world.row(row.id).await;
+    assert_eq!((row.email.as_str(), row.email_key.as_str()), (ascii, ascii));
+    assert!(world.calls().is_empty());
+    world.assert_in_step(row.id).await;
+}
+
 /// A23: a person changes the case only.
 #[tokio::test]
 async fn a_change_of_case_in_stripe_comes_home_and_stays() {
