@@ -56,8 +56,9 @@ pub(crate) enum Command {
     Apply(apply::Options),
     /// Take customers from a file: those of a new e-mail are created, the others updated.
     ///
-    /// A csv file begins with a line of names; a jsonl file has an object in each line. email is needed and tells who it
-    /// is. name, phone and description are taken where they are given: an empty one (csv) or null (jsonl) is cleared, an
+    /// A csv file begins with a line of names; a jsonl file has an object in each line. Encoding and separator are found by
+    /// the file's start. Columns of other programs are named by --preset or --map. email is needed and tells who it is.
+    /// name, phone and description are taken where they are given: an empty one (csv) or null (jsonl) is cleared, an
     /// absent one left as it is. id, stripe_id, rev and updated_at, as `export` writes them, are accepted and ignored.
     ///
     /// Every line is taken or refused for itself, and a refused one is named by its number. Running it again is safe.

@@ -4,8 +4,10 @@
 //! running it again changes nothing that is as the file says already.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
 use entity::email::Policy;
@@ -20,10 +22,12 @@ use super::open;
 use crate::arguments::Arguments;
 
 use batch::Taken;
-use csv::Csv;
+use csv::{Csv, Layout};
+use jsonl::Jsonl;
 use lines::Lines;
 use progress::Progress;
 use record::{Line, Record};
+use source::{Encoding, Source};
 
 mod batch;
 mod csv;
@@ -31,6 +35,7 @@ mod jsonl;
 mod lines;
 mod progress;
 mod record;
+mod source;
 
 /// Lines in one transaction.
 const BATCH: usize = 200;
@@ -46,9 +51,14 @@ pub(crate) struct Options {
     /// Which of the two it is, where its name does not say so
     #[arg(long)]
     format: Option<Format>,
-    /// Write every refused line's number and reason to this file; stderr has the first 20
+    /// Write the number and reason of every refused line, and of every line that repeats an e-mail, to this file; stderr has the first 20 of each
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
+    /// The encoding of the file; absent: that of its byte order mark, or utf-8
+    #[arg(long, value_enum)]
+    encoding: Option<Encoding>,
+    #[command(flatten)]
+    layout: Layout,
 }
 
 /// Some lines, or why no more could be read.
@@ -56,42 +66,59 @@ type Read = anyhow::Result<Batch>;
 
 struct Batch {
     lines: Vec<Line>,
-    /// Bytes of the file that were read by now.
-    offset: u64,
-    has_ignored: bool,
+    /// What of the file is ignored, in sentences.
+    ignored: String,
+}
+
+/// A file, and how it is read.
+struct Input {
+    bytes: Box<dyn std::io::Read + Send>,
+    format: Format,
+    encoding: Option<Encoding>,
+    layout: Layout,
+    /// Bytes that were read by now.
+    offset: Arc<AtomicU64>,
 }
 
 pub(crate) async fn run(arguments: Arguments, options: Options) -> anyhow::Result<Ended> {
     platform::telemetry::init(&arguments.log)?;
     let is_stdin = options.file.as_os_str() == "-";
     let format = Format::of(&options.file, options.format)?;
-    let input: Box<dyn BufRead + Send>;
+    if format == Format::Jsonl && options.layout.is_for_csv() {
+        bail!("--delimiter, --preset and --map are for csv files");
+    }
+    let bytes: Box<dyn std::io::Read + Send>;
     let mut size = None;
     if is_stdin {
-        input = Box::new(BufReader::new(std::io::stdin()));
+        bytes = Box::new(std::io::stdin());
     } else {
         let path = options.file.display();
         let file = File::open(&options.file).with_context(|| format!("opening {path}"))?;
         size = file.metadata().ok().map(|file| file.len());
-        input = Box::new(BufReader::new(file));
+        bytes = Box::new(file);
     }
+    let offset = Arc::new(AtomicU64::new(0));
+    let input = Input {
+        bytes,
+        format,
+        encoding: options.encoding,
+        layout: options.layout,
+        offset: Arc::clone(&offset),
+    };
     let opened = open::fillable(&arguments).await?;
     let mut progress = Progress::begin(size, options.errors.as_deref())?;
-    let batches = read_ahead(input, format)?;
+    let batches = read_ahead(input)?;
     let mut import = Import {
         db: &opened.db,
         clock: Clock::system(),
         policy: arguments.api.email_reject,
         upto: 0,
-        has_ignored: false,
+        offset,
+        ignored: String::new(),
     };
     let ended = import.all(batches, &mut progress).await;
     let counts = progress.end()?;
-    let mut summary = format!("{}.", counts.text());
-    if import.has_ignored {
-        summary.push_str(" id, stripe_id, rev and updated_at of a csv file are ignored.");
-    }
-    let _ = writeln!(std::io::stdout(), "{summary}");
+    let _ = writeln!(std::io::stdout(), "{}.{}", counts.text(), import.ignored);
     let upto = import.upto;
     ended.with_context(|| {
         format!(
@@ -102,15 +129,12 @@ pub(crate) async fn run(arguments: Arguments, options: Options) -> anyhow::Resul
 }
 
 /// Reads in a thread of its own: stdin may say nothing for as long as it likes.
-fn read_ahead(
-    input: Box<dyn BufRead + Send>,
-    format: Format,
-) -> anyhow::Result<mpsc::Receiver<Read>> {
+fn read_ahead(input: Input) -> anyhow::Result<mpsc::Receiver<Read>> {
     let (sender, batches) = mpsc::channel(AHEAD);
     std::thread::Builder::new()
         .name("import".to_owned())
         .spawn(move || {
-            if let Err(error) = read_all(Lines::new(input), format, &sender) {
+            if let Err(error) = read_all(input, &sender) {
                 let _ = sender.blocking_send(Err(error));
             }
         })
@@ -118,24 +142,51 @@ fn read_ahead(
     Ok(batches)
 }
 
-fn read_all(
-    mut lines: Lines<impl BufRead>,
-    format: Format,
-    to: &mpsc::Sender<Read>,
-) -> anyhow::Result<()> {
-    let csv = match format {
-        Format::Csv => Some(Csv::begin(&mut lines)?),
-        Format::Jsonl => None,
-    };
-    let has_ignored = csv.as_ref().is_some_and(Csv::has_ignored);
+/// Reads the lines of one format.
+enum Reader {
+    Csv(Csv),
+    Jsonl(Jsonl),
+}
+
+impl Reader {
+    fn begin(
+        input: &Input,
+        lines: &mut Lines<impl BufRead>,
+        encoding: Encoding,
+    ) -> anyhow::Result<Self> {
+        Ok(match input.format {
+            Format::Csv => Self::Csv(Csv::begin(lines, input.layout.clone(), encoding)?),
+            Format::Jsonl => Self::Jsonl(Jsonl {
+                encoding,
+                ignores_unknown: input.layout.ignore_unknown,
+            }),
+        })
+    }
+
+    fn next(&self, lines: &mut Lines<impl BufRead>) -> std::io::Result<Option<Line>> {
+        match self {
+            Self::Csv(csv) => csv.next(lines),
+            Self::Jsonl(jsonl) => jsonl.next(lines),
+        }
+    }
+
+    fn ignored(&self) -> String {
+        match self {
+            Self::Csv(csv) => csv.ignored(),
+            Self::Jsonl(_) => String::new(),
+        }
+    }
+}
+
+fn read_all(mut input: Input, to: &mpsc::Sender<Read>) -> anyhow::Result<()> {
+    let bytes = std::mem::replace(&mut input.bytes, Box::new(std::io::empty()));
+    let source = Source::open(bytes, input.encoding, Arc::clone(&input.offset))?;
+    let mut lines = Lines::open(source.text).context("reading the file")?;
+    let reader = Reader::begin(&input, &mut lines, source.encoding)?;
     loop {
         let mut batch = Vec::new();
         while batch.len() < BATCH {
-            let line = match &csv {
-                Some(csv) => csv.next(&mut lines),
-                None => jsonl::next(&mut lines),
-            };
-            match line.context("reading the file")? {
+            match reader.next(&mut lines).context("reading the file")? {
                 Some(line) => batch.push(line),
                 None => break,
             }
@@ -143,8 +194,7 @@ fn read_all(
         let is_last = batch.len() < BATCH;
         let batch = Batch {
             lines: batch,
-            offset: lines.offset(),
-            has_ignored,
+            ignored: reader.ignored(),
         };
         // Nobody listens any more once the import has stopped.
         if to.blocking_send(Ok(batch)).is_err() || is_last {
@@ -159,7 +209,8 @@ struct Import<'a> {
     policy: Policy,
     /// The last line behind which nothing is known to be committed.
     upto: u64,
-    has_ignored: bool,
+    offset: Arc<AtomicU64>,
+    ignored: String,
 }
 
 impl Import<'_> {
@@ -177,9 +228,9 @@ impl Import<'_> {
             };
             let Some(batch) = batch else { return Ok(()) };
             let batch = batch?;
-            self.has_ignored = batch.has_ignored;
+            self.ignored = batch.ignored;
             self.write(&batch.lines, progress).await?;
-            progress.show(batch.offset);
+            progress.show(self.offset.load(Ordering::Relaxed));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Customers from JSON lines: an object in each.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead};
 
 use entity::fields::Field;
@@ -8,10 +9,10 @@ use serde::{Deserialize, Deserializer};
 
 use super::lines::{Lines, is_blank, too_long};
 use super::record::{Line, Record};
+use super::source::Encoding;
 
 /// A member that is absent is not given; null and an empty text clear.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Members {
     email: String,
     #[serde(default, deserialize_with = "given")]
@@ -28,30 +29,60 @@ struct Members {
     _rev: IgnoredAny,
     #[serde(default, rename = "updated_at")]
     _updated_at: IgnoredAny,
+    #[serde(flatten)]
+    unknown: HashMap<String, IgnoredAny>,
+}
+
+/// How lines are read.
+pub(super) struct Jsonl {
+    pub(super) encoding: Encoding,
+    pub(super) ignores_unknown: bool,
 }
 
 fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
 
-/// The next line that is not blank.
-pub(super) fn next(lines: &mut Lines<impl BufRead>) -> io::Result<Option<Line>> {
-    while let Some(line) = lines.next()? {
-        let record = match &line.bytes {
-            None => Err(too_long()),
-            Some(bytes) if is_blank(bytes) => continue,
-            Some(bytes) => record(bytes),
-        };
-        let number = line.number;
-        return Ok(Some(Line { number, record }));
+impl Jsonl {
+    /// The next line that is not blank.
+    pub(super) fn next(&self, lines: &mut Lines<impl BufRead>) -> io::Result<Option<Line>> {
+        while let Some(line) = lines.next()? {
+            let record = match &line.bytes {
+                None => Err(too_long()),
+                Some(bytes) if is_blank(bytes) => continue,
+                Some(bytes) => self.record(bytes),
+            };
+            let number = line.number;
+            return Ok(Some(Line { number, record }));
+        }
+        Ok(None)
     }
-    Ok(None)
+
+    fn record(&self, bytes: &[u8]) -> Result<Record, String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| self.encoding.is_not())?;
+        let members = members(text)?;
+        if !self.ignores_unknown && !members.unknown.is_empty() {
+            return Err(
+                "has a member that is none of email, name, phone, description, id, stripe_id, rev and updated_at; \
+                 --ignore-unknown ignores it"
+                    .to_owned(),
+            );
+        }
+        let all = [
+            (Field::Name, members.name),
+            (Field::Phone, members.phone),
+            (Field::Description, members.description),
+        ];
+        let given = all
+            .into_iter()
+            .filter_map(|(field, value)| Some((field, value?)));
+        Record::of(&members.email, given.collect())
+    }
 }
 
-fn record(bytes: &[u8]) -> Result<Record, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+fn members(text: &str) -> Result<Members, String> {
     // The parser's own words may quote a value.
-    let members: Members = serde_json::from_str(text).map_err(|error| {
+    serde_json::from_str(text).map_err(|error| {
         let column = error.column();
         if error.is_data() {
             format!(
@@ -60,25 +91,33 @@ fn record(bytes: &[u8]) -> Result<Record, String> {
         } else {
             format!("is not JSON from column {column} on")
         }
-    })?;
-    let all = [
-        (Field::Name, members.name),
-        (Field::Phone, members.phone),
-        (Field::Description, members.description),
-    ];
-    let given = all
-        .into_iter()
-        .filter_map(|(field, value)| Some((field, value?)));
-    Record::of(&members.email, given.collect())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const STRICT: Jsonl = Jsonl {
+        encoding: Encoding::Utf8,
+        ignores_unknown: false,
+    };
+
+    #[test]
+    fn unknown_members_are_ignored_on_request() {
+        let text = br#"{"email": "a@x.io", "nickname": {"a": [1]}}"#;
+        let lenient = Jsonl {
+            ignores_unknown: true,
+            ..STRICT
+        };
+        assert_eq!(lenient.record(text), Record::of("a@x.io", Vec::new()));
+        let error = STRICT.record(text).unwrap_err();
+        assert!(error.contains("--ignore-unknown"), "{error}");
+    }
+
     #[test]
     fn what_is_absent_is_not_given_and_null_clears() {
-        let read = record(br#"{"email": "a@x.io", "name": null, "phone": "1", "rev": 7}"#);
+        let read = STRICT.record(br#"{"email": "a@x.io", "name": null, "phone": "1", "rev": 7}"#);
         let given = vec![(Field::Name, None), (Field::Phone, Some("1".to_owned()))];
         assert_eq!(read, Record::of("a@x.io", given));
     }
@@ -96,9 +135,14 @@ mod tests {
             "{\"email\": \"secret\"}",
             "{\"email\": \"secret",
         ] {
-            let reason = record(text.as_bytes()).unwrap_err();
+            let reason = STRICT.record(text.as_bytes()).unwrap_err();
             assert!(!reason.contains("secret"), "{text}: {reason}");
         }
-        assert_eq!(record(b"\xff"), Err("is not UTF-8".to_owned()));
+        assert!(
+            STRICT
+                .record(b"\xff")
+                .unwrap_err()
+                .starts_with("is not UTF-8")
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The lines of a file, each within a bound.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Chain, Cursor, Read};
 
 /// The longest line, or record of several lines, in bytes.
 pub(super) const LONGEST: usize = 64 * 1024;
@@ -17,29 +17,34 @@ pub(super) struct RawLine {
 
 /// Reads line by line, and again those that were put back.
 pub(super) struct Lines<R> {
-    input: R,
+    input: Chain<Cursor<Vec<u8>>, R>,
+    /// The last byte of a line.
+    end: u8,
     number: u64,
-    /// Bytes read.
-    offset: u64,
     back: VecDeque<RawLine>,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self {
-            input,
+    /// Reads the first line. Where that ends with no line feed and has carriage returns, lines end with those.
+    pub(super) fn open(mut input: R) -> io::Result<Self> {
+        let mut first = Vec::new();
+        (&mut input)
+            .take(LONGEST as u64 + 1)
+            .read_until(b'\n', &mut first)?;
+        let has_line_feed = first.last() == Some(&b'\n');
+        let end = match !has_line_feed && first.contains(&b'\r') {
+            true => b'\r',
+            false => b'\n',
+        };
+        Ok(Self {
+            input: Cursor::new(first).chain(input),
+            end,
             number: 0,
-            offset: 0,
             back: VecDeque::new(),
-        }
+        })
     }
 
-    /// How many bytes were read.
-    pub(super) fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// The next one; none at the end. A byte order mark before the first is no part of it.
+    /// The next one; none at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<RawLine>> {
         if let Some(line) = self.back.pop_front() {
             return Ok(Some(line));
@@ -48,20 +53,16 @@ impl<R: BufRead> Lines<R> {
         let limit = LONGEST as u64 + 1;
         let read = (&mut self.input)
             .take(limit)
-            .read_until(b'\n', &mut bytes)?;
+            .read_until(self.end, &mut bytes)?;
         if read == 0 {
             return Ok(None);
         }
         self.number += 1;
-        self.offset += read as u64;
         let is_too_long = bytes.len() > LONGEST;
-        if is_too_long && bytes.last() != Some(&b'\n') {
+        if is_too_long && bytes.last() != Some(&self.end) {
             self.skip_line()?;
         }
-        if self.number == 1 && bytes.starts_with("\u{feff}".as_bytes()) {
-            bytes.drain(..3);
-        }
-        if bytes.last() != Some(&b'\n') {
+        if bytes.last() != Some(&self.end) {
             bytes.push(b'\n');
         }
         Ok(Some(RawLine {
@@ -80,11 +81,10 @@ impl<R: BufRead> Lines<R> {
     fn skip_line(&mut self) -> io::Result<()> {
         loop {
             let buffer = self.input.fill_buf()?;
-            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let end = buffer.iter().position(|byte| *byte == self.end);
             let skipped = end.map_or(buffer.len(), |end| end + 1);
             let is_over = end.is_some() || buffer.is_empty();
             self.input.consume(skipped);
-            self.offset += skipped as u64;
             if is_over {
                 return Ok(());
             }
@@ -107,10 +107,10 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_is_skipped_and_the_next_one_has_its_number() {
-        let mut text = b"\xef\xbb\xbfone\r\n".to_vec();
+        let mut text = b"one\r\n".to_vec();
         text.extend(vec![b'x'; 3 * LONGEST]);
         text.extend(b"\nthree");
-        let mut lines = Lines::new(text.as_slice());
+        let mut lines = Lines::open(text.as_slice()).unwrap();
         let mut next = || lines.next().unwrap();
         let line = |number, bytes: Option<&[u8]>| {
             let bytes = bytes.map(<[u8]>::to_vec);
@@ -120,12 +120,11 @@ mod tests {
         assert_eq!(next(), line(2, None));
         assert_eq!(next(), line(3, Some(b"three\n")));
         assert_eq!(next(), None);
-        assert_eq!(lines.offset(), text.len() as u64);
     }
 
     #[test]
     fn what_is_put_back_comes_again_in_its_order() {
-        let mut lines = Lines::new(b"1\n2\n3\n".as_slice());
+        let mut lines = Lines::open(b"1\n2\n3\n".as_slice()).unwrap();
         let read: Vec<_> = (0..2).map(|_| lines.next().unwrap().unwrap()).collect();
         lines.put_back(read);
         let numbers: Vec<u64> = std::iter::from_fn(|| lines.next().unwrap())

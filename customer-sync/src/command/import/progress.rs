@@ -1,6 +1,7 @@
 //! How far an import has come: a bar on a terminal, else a line every ten seconds; and the lines that are refused.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{IsTerminal, Write};
@@ -15,14 +16,15 @@ use crate::command::file::Output;
 
 const EVERY: Duration = Duration::from_secs(10);
 
-/// So many refused lines are told; the rest is counted.
+/// So many refused lines are told, and so many that repeat an e-mail; the rest is counted.
 const TOLD: u64 = 20;
 
 /// Counts, and tells.
 pub(super) struct Progress {
     counts: Counts,
-    /// The e-mails so far, as hashes: 8 bytes each, and what the set needs. Two with one hash would be told as one.
-    emails: HashSet<u64>,
+    /// The first line of each e-mail so far, by a hash: 16 bytes each, and what the map needs. Two e-mails with one hash
+    /// would be told as one.
+    emails: HashMap<u64, u64>,
     errors: Option<Output>,
     bar: Option<ProgressBar>,
     told_at: Instant,
@@ -50,7 +52,7 @@ impl Progress {
         });
         Ok(Self {
             counts: Counts::default(),
-            emails: HashSet::new(),
+            emails: HashMap::new(),
             errors: errors.map(|path| Output::create(Some(path))).transpose()?,
             bar,
             told_at: Instant::now(),
@@ -66,7 +68,17 @@ impl Progress {
         if let Some(email) = email {
             let mut hasher = DefaultHasher::new();
             email.hash(&mut hasher);
-            self.counts.repeated += u64::from(!self.emails.insert(hasher.finish()));
+            match self.emails.entry(hasher.finish()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(number);
+                }
+                Entry::Occupied(entry) => {
+                    let first = *entry.get();
+                    self.counts.repeated += 1;
+                    let text = format!("line {number}: has the e-mail of line {first}");
+                    self.report(&text, self.counts.repeated)?;
+                }
+            }
         }
         match taken {
             Taken::Created => self.counts.created += 1,
@@ -81,12 +93,16 @@ impl Progress {
     }
 
     fn refuse(&mut self, number: u64, reason: &str) -> anyhow::Result<()> {
-        let text = format!("line {number}: {reason}");
+        self.report(&format!("line {number}: {reason}"), self.counts.refused)
+    }
+
+    /// `count` is how many of its kind there are by now.
+    fn report(&mut self, text: &str, count: u64) -> anyhow::Result<()> {
         if let Some(errors) = &mut self.errors {
-            writeln!(errors, "{text}").context("writing a refused line to --errors")?;
+            writeln!(errors, "{text}").context("writing a line to --errors")?;
         }
-        if self.counts.refused <= TOLD {
-            self.tell(&text);
+        if count <= TOLD {
+            self.tell(text);
         }
         Ok(())
     }
@@ -118,12 +134,16 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        if self.counts.refused > TOLD {
-            let _ = writeln!(
-                std::io::stderr(),
-                "and {} more refused lines",
-                self.counts.refused - TOLD
-            );
+        for (count, what) in [
+            (self.counts.refused, "refused lines"),
+            (
+                self.counts.repeated,
+                "lines with the e-mail of an earlier line",
+            ),
+        ] {
+            if count > TOLD {
+                let _ = writeln!(std::io::stderr(), "and {} more {what}", count - TOLD);
+            }
         }
         if let Some(errors) = self.errors {
             errors.finish()?;

@@ -1,7 +1,5 @@
 //! What a line says, whatever the format: whose customer it is, and the values that it gives.
 
-use std::str::FromStr;
-
 use entity::email::{Email, Policy};
 use entity::fields::{Field, Fields, Invalid, canonical, validate_change};
 
@@ -21,27 +19,8 @@ pub(super) struct Line {
     pub(super) record: Result<Record, String>,
 }
 
-/// A column or member that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Column {
-    Field(Field),
-    /// Of an export, for reading only.
-    Ignored,
-}
-
 /// What an export has beside the fields.
 pub(super) const IGNORED: [&str; 4] = ["id", "stripe_id", "rev", "updated_at"];
-
-impl FromStr for Column {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if IGNORED.contains(&text) {
-            return Ok(Self::Ignored);
-        }
-        text.parse().map(Self::Field)
-    }
-}
 
 impl Record {
     /// # Errors

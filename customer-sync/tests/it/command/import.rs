@@ -43,6 +43,8 @@ async fn each_line_creates_updates_the_given_fields_or_changes_nothing() {
         let ran = pair.run(&["import", &file]).await;
         let summary = "0 created, 2 updated, 1 unchanged, 0 refused; 1 had the e-mail of a line before and were applied after it.\n";
         assert_eq!(ran.ended(0).stdout, summary);
+        let repeated = "line 3: has the e-mail of line 1";
+        assert!(ran.stderr.lines().any(|line| line == repeated));
         let rows = pair.rows().await;
         let ada = [Some("Ada@x.io"), None, Some("2"), Some("first")];
         assert_eq!(values(&rows[0]), ada);
@@ -77,7 +79,7 @@ async fn a_refused_line_is_named_by_its_number_and_takes_no_other_with_it() {
         told[..4],
         [
             "line 3: email must have exactly one @ with text on both sides",
-            "line 4: is not UTF-8",
+            "line 4: name is not UTF-8; if a Windows program wrote the file, use --encoding windows-1252",
             "line 5: has a quote that is not closed within 65536 bytes",
             "line 7: email must not be empty",
         ]
@@ -98,7 +100,7 @@ async fn what_is_no_file_of_customers_is_an_error_and_nothing_is_written() {
         (
             "a.csv",
             "ada@x.io,Ada\n",
-            "column 1 of the first line is none",
+            "the first line names no column email; separated by commas it has 2 columns",
         ),
         ("b.csv", "", "the file is empty"),
     ] {
@@ -106,6 +108,90 @@ async fn what_is_no_file_of_customers_is_an_error_and_nothing_is_written() {
         assert!(ran.ended(1).stderr.contains(expected), "{}", ran.stderr);
     }
     assert_eq!(pair.rows().await, []);
+}
+
+#[tokio::test]
+async fn files_of_other_programs_are_read() {
+    let utf16: Vec<u8> = "\u{feff}email\tname\r\nutf16@x.io\tJosé\r\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let files: [(&[u8], &[&str], &str, &str); 6] = [
+        (&utf16, &[], "utf16@x.io", "José"),
+        (
+            b"sep=;\r\nemail;name\r\ncp1252@x.io;Jos\xe9\r\n;\r\n",
+            &["--encoding", "windows-1252"],
+            "cp1252@x.io",
+            "José",
+        ),
+        (
+            b"id,Description,Email,Name,Created (UTC)\ncus_1,,stripe@x.io,Anna,2024\n",
+            &["--preset", "stripe"],
+            "stripe@x.io",
+            "Anna",
+        ),
+        (
+            b"Email Address,First Name,Last Name,MEMBER_RATING\nchimp@x.io,Anna,Example,2\n",
+            &["--preset", "mailchimp"],
+            "chimp@x.io",
+            "Anna Example",
+        ),
+        (
+            b"Mail|Who|Age\nmapped@x.io|Anna|7\n",
+            &[
+                "--delimiter",
+                "pipe",
+                "--map",
+                "mail=email",
+                "--map",
+                "Who=name",
+                "--ignore-unknown",
+            ],
+            "mapped@x.io",
+            "Anna",
+        ),
+        (b"email,name\rmac@x.io,Anna\r", &[], "mac@x.io", "Anna"),
+    ];
+    let pair = Pair::new().await;
+    for (bytes, options, email, name) in files {
+        let file = pair.file("a.csv", bytes);
+        let ran = pair.run(&[&["import", &file], options].concat()).await;
+        assert!(ran.ended(0).stdout.starts_with("1 created"), "{email}");
+        let row = pair.rows().await.pop().unwrap();
+        assert_eq!(
+            (row.email.as_str(), row.name.as_deref()),
+            (email, Some(name))
+        );
+    }
+    let ran = pair
+        .run(&[
+            "import",
+            &pair.file("a.csv", "Email,Created (UTC)\nada@x.io,\n"),
+        ])
+        .await;
+    assert!(
+        ran.ended(1).stderr.contains("--preset stripe"),
+        "{}",
+        ran.stderr
+    );
+    let lines = pair.file("a.jsonl", r#"{"email": "ada@x.io"}"#);
+    let ran = pair.run(&["import", &lines, "--preset", "stripe"]).await;
+    let expected = "--delimiter, --preset and --map are for csv files";
+    assert!(ran.ended(1).stderr.contains(expected), "{}", ran.stderr);
+}
+
+/// An export of a program says nothing by a value that it does not have.
+#[tokio::test]
+async fn preset_leaves_a_field_that_the_file_does_not_know() {
+    let pair = Pair::new().await;
+    pair.create("ada@x.io", Some("Ada")).await;
+    let text = "Email,First Name,Last Name,Phone\nada@x.io,,,'+491\n";
+    let file = pair.file("a.csv", text);
+    let ran = pair.run(&["import", &file, "--preset", "shopify"]).await;
+    assert!(ran.ended(0).stdout.starts_with("0 created, 1 updated"));
+    let rows = pair.rows().await;
+    assert_eq!(rows[0].name.as_deref(), Some("Ada"));
+    assert_eq!(rows[0].phone.as_deref(), Some("+491"));
 }
 
 /// As a PATCH does: what came from Stripe, or from an older version, stands in the way of no other value.
