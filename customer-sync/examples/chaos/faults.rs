@@ -14,6 +14,7 @@ use crate::history::{Fault, History, now};
 use crate::system::{Server, System};
 
 mod clock;
+mod disk;
 mod strike;
 
 pub(crate) use strike::mend_broker;
@@ -38,6 +39,7 @@ enum Kind {
     QueuePurged,
     MemoryAlarm,
     StepClock,
+    FullDisk,
     Stripe(usize),
 }
 
@@ -91,6 +93,7 @@ fn servers() -> Vec<Kind> {
         Kind::QueuePurged,
         Kind::MemoryAlarm,
         Kind::StepClock,
+        Kind::FullDisk,
     ]
 }
 
@@ -207,6 +210,7 @@ impl Kind {
             Self::QueuePurged => "purged queue",
             Self::MemoryAlarm => "memory alarm of RabbitMQ",
             Self::StepClock => "step of PostgreSQL's clock",
+            Self::FullDisk => "full disk of PostgreSQL",
             Self::Stripe(_) => "faults of Stripe",
         }
     }
@@ -219,6 +223,7 @@ impl Kind {
             | Self::CrashPostgres
             | Self::ReadOnlyPostgres
             | Self::StepClock
+            | Self::FullDisk
             | Self::Stripe(_) => true,
             Self::Cut(server) | Self::HalfOpen(server) | Self::Slow(server) => {
                 server != Server::RabbitMq

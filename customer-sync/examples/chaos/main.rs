@@ -68,6 +68,9 @@ struct Arguments {
     /// The file that says how far PostgreSQL's clock is off; without it the clock stays right
     #[arg(long, env = "TEST_POSTGRES_CLOCK")]
     postgres_clock: Option<PathBuf>,
+    /// The folder where a file `full` fills PostgreSQL's disk; without it there is always space
+    #[arg(long, env = "TEST_POSTGRES_DISK")]
+    postgres_disk: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -149,6 +152,7 @@ impl Stage {
             postgres_ctl: arguments.postgres_ctl.clone(),
             rabbitmq_ctl: arguments.rabbitmq_ctl.clone(),
             postgres_clock: arguments.postgres_clock.clone(),
+            postgres_disk: arguments.postgres_disk.clone(),
             programs: arguments.programs.clone(),
             logs: arguments.logs.clone(),
         };

@@ -26,6 +26,8 @@ pub(crate) struct Servers {
     pub(crate) rabbitmq_ctl: PathBuf,
     /// Holds how far PostgreSQL's clock is off, in seconds.
     pub(crate) postgres_clock: Option<PathBuf>,
+    /// A file `full` in it fills PostgreSQL's disk.
+    pub(crate) postgres_disk: Option<PathBuf>,
     /// The folder of the programs.
     pub(crate) programs: PathBuf,
     pub(crate) logs: PathBuf,
@@ -49,7 +51,7 @@ pub(crate) struct System {
     pub(crate) programs: Vec<Program>,
     pub(crate) links: Vec<Link>,
     /// Past every proxy.
-    database_url: Secret,
+    pub(crate) database_url: Secret,
     pub(crate) apis: Vec<String>,
     pub(crate) sandbox: String,
     _sandbox_process: Program,

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Kind, STRIPE, clock, pause};
+use super::{Kind, STRIPE, clock, disk, pause};
 use crate::system::proxy::{Mode, Way};
 use crate::system::{Server, System, control};
 
@@ -69,6 +69,7 @@ impl Strike {
             Kind::QueuePurged => self.lose(system, "purge_queue").await,
             Kind::MemoryAlarm => self.alarm(system, stop).await,
             Kind::StepClock => clock::step(self, system, stop).await,
+            Kind::FullDisk => disk::fill(self, system, stop).await,
             Kind::Stripe(set) => self.stripe(system, set, stop).await,
         }
     }
