@@ -352,6 +352,22 @@ fn an_edit_in_stripe_goes_with_the_customer_that_is_deleted_there() {
     kept.copies.clear();
     kept.events.push(event(Happened::Deleted, "h3", None));
     is_silent(&kept);
+    // Nobody else had written this one.
+    let phone = [(Field::Phone, "hp3")];
+    kept.ops.push(by_person(Kind::Edit, &phone, 350));
+    is_silent(&kept);
+    kept.ops.retain(|op| op.kind != Kind::Delete);
+    finds(&kept, "lost");
+
+    // The row holds an earlier edit.
+    let mut earlier = edited();
+    let later = [(Field::Name, "h4")];
+    earlier.ops.push(by_person(Kind::Edit, &later, 320));
+    earlier.events.push(event(Happened::Updated, "h4", None));
+    earlier.rows[0].parked = true;
+    finds(&earlier, "undone");
+    earlier.ops.push(by_person(Kind::Delete, &[], 325));
+    is_silent(&earlier);
 }
 
 #[test]

@@ -160,8 +160,9 @@ fn at_the_end(case: &Case<'_>, row: &Row, field: Field, findings: &mut Findings)
         .filter(|write| write.op.sent(field) == value)
         .collect();
     if setters.is_empty() {
+        let mut acked = writes.iter().filter(|write| write.op.is_acked());
         // A field that nobody ever wrote is empty.
-        if value.is_some() || writes.iter().any(|write| write.op.is_acked()) {
+        if value.is_some() || acked.any(|write| !went_with_the_customer(case, write.op)) {
             let text = format!("{}: {field} is {value:?}, which nobody wrote last", case.id);
             findings.lost.push(text);
         }
@@ -196,15 +197,19 @@ fn is_last(case: &Case<'_>, setter: &Write<'_>, writes: &[Write<'_>], field: Fie
         }
         Actor::Person => acked().all(|other| match other.op.actor {
             Actor::Client => other.op.start <= setter.op.end,
-            Actor::Person => !happened_later(case, field, (other.op.sent(field), value)),
+            Actor::Person => {
+                went_with_the_customer(case, other.op)
+                    || !happened_later(case, field, (other.op.sent(field), value))
+            }
         }),
     }
 }
 
-/// The same person, or another one, has deleted what was edited: the row waits for a decision, and this edit for nothing.
+/// A person has deleted what was edited there: the row waits for a decision, and this edit for nothing. The edit came
+/// first, or it would have been refused.
 fn went_with_the_customer(case: &Case<'_>, edit: &Op) -> bool {
     let mut deletes = case.by(Actor::Person).filter(|op| op.kind == Kind::Delete);
-    deletes.any(|op| op.is_acked() && op.stripe_id == edit.stripe_id && op.start > edit.end)
+    edit.actor == Actor::Person && deletes.any(|op| op.is_acked() && op.stripe_id == edit.stripe_id)
 }
 
 /// A person's later edit gave way to the database's value: both had changed the field, which is written down; or the
