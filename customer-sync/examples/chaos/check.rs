@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use entity::fields::Field;
 use uuid::Uuid;
 
-use crate::evidence::{Event, Evidence, Happened, Row};
+use crate::evidence::{Event, Evidence, Happened, Restore, Row};
 use crate::history::{Actor, Kind, Op, Outcome, State};
 
 mod calls;
 mod identity;
 mod order;
 pub(crate) mod report;
+mod restored;
 mod value;
 
 #[cfg(test)]
@@ -55,13 +56,15 @@ impl Findings {
 /// Judges everything.
 pub(crate) fn check(evidence: &Evidence) -> Findings {
     let mut findings = Findings::default();
+    let evidence = &*restored::excused(evidence);
     let cases = Cases::new(evidence);
+    let orphans = restored::orphans(evidence);
     for case in &cases.customers {
         value::check(case, &mut findings);
-        identity::check(case, &mut findings);
+        identity::check(case, &orphans, &mut findings);
         order::check(case, &mut findings);
     }
-    identity::check_strangers(evidence, &cases, &mut findings);
+    identity::check_strangers(evidence, (&cases, &orphans), &mut findings);
     calls::check(evidence, &mut findings);
     findings
 }
@@ -71,6 +74,12 @@ pub(crate) fn stories(evidence: &Evidence, findings: &Findings) -> String {
     let cases = Cases::new(evidence);
     let sentences = findings.all().map(|(_, sentences)| sentences).concat();
     let mut text = String::new();
+    for Restore {
+        dumped, restored, ..
+    } in &evidence.restores
+    {
+        text.push_str(&format!("dumped at {dumped}, restored at {restored}\n\n"));
+    }
     for case in &cases.customers {
         let id = case.id.to_string();
         for sentence in sentences.iter().filter(|text| text.starts_with(&id)) {
@@ -93,11 +102,14 @@ struct Case<'a> {
     told: Vec<&'a State>,
     /// The revs that it received, in that order.
     heard: Vec<i64>,
-    /// The same, each rev once and in the order of the revs.
+    /// The rows of it that were restored, in the order of the restores.
+    restored: Vec<Option<&'a State>>,
+    /// What was received and what was restored, each rev once and in the order of the revs.
     revs: Vec<&'a State>,
     /// What happened in Stripe to the customers that it is linked to or that name it.
     events: Vec<&'a Event>,
     conflicts: Vec<(&'a str, Option<&'a str>)>,
+    restores: &'a [Restore],
 }
 
 struct Cases<'a> {
@@ -107,16 +119,18 @@ struct Cases<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn new(id: Uuid) -> Self {
+    fn new(id: Uuid, restores: &'a [Restore]) -> Self {
         Self {
             id,
             row: None,
             ops: Vec::new(),
             told: Vec::new(),
             heard: Vec::new(),
+            restored: vec![None; restores.len()],
             revs: Vec::new(),
             events: Vec::new(),
             conflicts: Vec::new(),
+            restores,
         }
     }
 
@@ -148,6 +162,14 @@ impl<'a> Case<'a> {
         text
     }
 
+    fn sort(&mut self) {
+        self.ops.sort_by_key(|op| op.start);
+        self.revs = self.restored.iter().flatten().copied().collect();
+        self.revs.extend(&self.told);
+        self.revs.sort_by_key(|state| state.rev);
+        self.revs.dedup_by_key(|state| state.rev);
+    }
+
     /// The row, if it is not deleted.
     fn living(&self) -> Option<&'a Row> {
         self.row.filter(|row| !row.state.deleted)
@@ -162,7 +184,8 @@ impl<'a> Cases<'a> {
     fn new(evidence: &'a Evidence) -> Self {
         let mut cases: HashMap<Uuid, Case<'a>> = HashMap::new();
         let case = |cases: &mut HashMap<Uuid, Case<'a>>, id| {
-            cases.entry(id).or_insert_with(|| Case::new(id)).id
+            let new = || Case::new(id, &evidence.restores);
+            cases.entry(id).or_insert_with(new).id
         };
         let mut of_stripe_id: HashMap<&str, Uuid> = HashMap::new();
         for row in &evidence.rows {
@@ -170,6 +193,13 @@ impl<'a> Cases<'a> {
             cases.entry(id).and_modify(|case| case.row = Some(row));
             if let Some(stripe_id) = &row.stripe_id {
                 of_stripe_id.insert(stripe_id, id);
+            }
+        }
+        for (place, restore) in evidence.restores.iter().enumerate() {
+            for state in &restore.rows {
+                let id = case(&mut cases, state.id);
+                let put = |case: &mut Case<'a>| case.restored[place] = Some(state);
+                cases.entry(id).and_modify(put);
             }
         }
         for state in &evidence.told {
@@ -190,11 +220,14 @@ impl<'a> Cases<'a> {
                 }
             }
         }
+        let heirs = restored::heirs(evidence, &of_stripe_id);
+        let with_heir = |id: Uuid| [Some(id), heirs.get(&id).copied()].into_iter().flatten();
         for conflict in &evidence.conflicts {
             let value = (&*conflict.field, conflict.stripe_value.as_deref());
-            let known = cases.get_mut(&conflict.customer);
-            if let Some(case) = known {
-                case.conflicts.push(value);
+            for id in with_heir(conflict.customer) {
+                if let Some(case) = cases.get_mut(&id) {
+                    case.conflicts.push(value);
+                }
             }
         }
         let owners = Owners::new(evidence, of_stripe_id);
@@ -202,20 +235,17 @@ impl<'a> Cases<'a> {
         for op in &evidence.ops {
             match owners.of(op) {
                 Some(id) => {
-                    let id = case(&mut cases, id);
-                    cases.entry(id).and_modify(|case| case.ops.push(op));
+                    for id in with_heir(id) {
+                        let id = case(&mut cases, id);
+                        cases.entry(id).and_modify(|case| case.ops.push(op));
+                    }
                 }
                 None => strangers.push(op),
             }
         }
         let mut customers: Vec<_> = cases.into_values().collect();
         customers.sort_by_key(|case| case.id);
-        for case in &mut customers {
-            case.ops.sort_by_key(|op| op.start);
-            case.revs.clone_from(&case.told);
-            case.revs.sort_by_key(|state| state.rev);
-            case.revs.dedup_by_key(|state| state.rev);
-        }
+        customers.iter_mut().for_each(Case::sort);
         Self {
             customers,
             strangers,

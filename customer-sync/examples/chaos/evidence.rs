@@ -1,6 +1,8 @@
 //! What is there at the end, on both sides and in between: everything that the checker knows but the
 //! operations themselves.
 
+use std::collections::HashSet;
+
 use entity::fields::Fields;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -8,15 +10,20 @@ use uuid::Uuid;
 use crate::history::{Fault, Op, State, Time};
 
 pub(crate) mod database;
+pub(crate) mod epochs;
 pub(crate) mod stripe;
 pub(crate) mod tap;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Evidence {
     pub(crate) ops: Vec<Op>,
     pub(crate) faults: Vec<Fault>,
+    /// In the order of time.
+    pub(crate) restores: Vec<Restore>,
     pub(crate) rows: Vec<Row>,
     pub(crate) conflicts: Vec<Conflict>,
+    /// The customers in Stripe that wait for a person because they belong to no row.
+    pub(crate) unmatched: HashSet<String>,
     /// The changes of applications that a consumer of its own received, in that order.
     pub(crate) told: Vec<State>,
     /// The customer and rev of every change that it received, in that order.
@@ -26,6 +33,23 @@ pub(crate) struct Evidence {
     /// Everything that happened in Stripe, oldest first.
     pub(crate) events: Vec<Event>,
     pub(crate) requests: Vec<Request>,
+}
+
+/// The database was replaced by what a dump of it held.
+#[derive(Clone, Debug)]
+pub(crate) struct Restore {
+    /// When the dump began.
+    pub(crate) dumped: Time,
+    /// When the database was back, and no process had started yet.
+    pub(crate) restored: Time,
+    /// The customers of the dump.
+    pub(crate) rows: Vec<State>,
+    /// What was written down until every process had ended, the lost part included.
+    pub(crate) conflicts: Vec<Conflict>,
+    /// Of the events that were published until then.
+    pub(crate) source: Option<Uuid>,
+    /// The requests to Stripe that it has forgotten; worked out by the checker.
+    pub(crate) forgotten: HashSet<String>,
 }
 
 /// A row of ours, tombstones included, with its link.

@@ -15,6 +15,7 @@ use crate::system::{Server, System};
 
 mod clock;
 mod disk;
+mod restore;
 mod strike;
 
 pub(crate) use strike::mend_broker;
@@ -40,6 +41,7 @@ enum Kind {
     MemoryAlarm,
     StepClock,
     FullDisk,
+    RestoreDump,
     Stripe(usize),
 }
 
@@ -94,6 +96,7 @@ fn servers() -> Vec<Kind> {
         Kind::MemoryAlarm,
         Kind::StepClock,
         Kind::FullDisk,
+        Kind::RestoreDump,
     ]
 }
 
@@ -166,7 +169,7 @@ impl Dealer {
             lasting,
         };
         let start = now();
-        strike.run(&self.system, stop).await?;
+        strike.run((&self.system, &self.history), stop).await?;
         self.history.add_fault(Fault {
             kind: kind.name(),
             harms_worker: kind.harms_worker(),
@@ -211,6 +214,7 @@ impl Kind {
             Self::MemoryAlarm => "memory alarm of RabbitMQ",
             Self::StepClock => "step of PostgreSQL's clock",
             Self::FullDisk => "full disk of PostgreSQL",
+            Self::RestoreDump => "restore of PostgreSQL from a dump",
             Self::Stripe(_) => "faults of Stripe",
         }
     }
@@ -224,6 +228,7 @@ impl Kind {
             | Self::ReadOnlyPostgres
             | Self::StepClock
             | Self::FullDisk
+            | Self::RestoreDump
             | Self::Stripe(_) => true,
             Self::Cut(server) | Self::HalfOpen(server) | Self::Slow(server) => {
                 server != Server::RabbitMq

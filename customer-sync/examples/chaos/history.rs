@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use entity::fields::{Field, Fields};
 use uuid::Uuid;
 
+use crate::evidence::Restore;
+
 /// Microseconds since the epoch; all programs of a run share the machine's clock.
 pub(crate) type Time = u64;
 
@@ -78,6 +80,13 @@ impl Op {
         }
     }
 
+    pub(crate) fn state_mut(&mut self) -> Option<&mut State> {
+        match &mut self.outcome {
+            Outcome::Acked(state) => state.as_mut(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn sent(&self, field: Field) -> Option<&str> {
         let sent = self.sent.iter().find(|(other, _)| *other == field);
         sent.map(|(_, value)| value.as_str())
@@ -98,6 +107,7 @@ pub(crate) struct Fault {
 pub(crate) struct History {
     ops: Mutex<Vec<Op>>,
     faults: Mutex<Vec<Fault>>,
+    restores: Mutex<Vec<Restore>>,
 }
 
 impl History {
@@ -109,10 +119,21 @@ impl History {
         lock(&self.faults).push(fault);
     }
 
+    pub(crate) fn add_restore(&self, restore: Restore) {
+        lock(&self.restores).push(restore);
+    }
+
+    pub(crate) fn restores(&self) -> usize {
+        lock(&self.restores).len()
+    }
+
     /// All of it, once nobody adds any more.
-    pub(crate) fn take(&self) -> (Vec<Op>, Vec<Fault>) {
-        let ops = std::mem::take(&mut *lock(&self.ops));
-        (ops, std::mem::take(&mut *lock(&self.faults)))
+    pub(crate) fn take(&self) -> (Vec<Op>, Vec<Fault>, Vec<Restore>) {
+        (
+            std::mem::take(&mut *lock(&self.ops)),
+            std::mem::take(&mut *lock(&self.faults)),
+            std::mem::take(&mut *lock(&self.restores)),
+        )
     }
 }
 

@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use check::report::{Run, report};
-use evidence::tap::{self, Received, Told};
-use evidence::{Evidence, Request, database, stripe};
+use evidence::tap::{self, Told};
+use evidence::{Evidence, Request, database, epochs, stripe};
 use history::{History, lock};
 use load::{Load, Rates};
 use system::settle::settle;
@@ -221,7 +221,7 @@ impl Stage {
 
     async fn evidence(&self, db: &Database) -> anyhow::Result<Evidence> {
         let (http, sandbox) = (&self.load.http, &self.load.sandbox);
-        let (ops, faults) = self.history.take();
+        let (ops, faults, restores) = self.history.take();
         let mut requests = std::mem::take(&mut *lock(&self.requests));
         let mut seen = requests.last().map_or(0, |request| request.seq);
         loop {
@@ -231,18 +231,21 @@ impl Stage {
             }
             requests.extend(more);
         }
-        let Received { told, heard } = std::mem::take(&mut *lock(&self.told));
-        Ok(Evidence {
+        let mut evidence = Evidence {
             ops,
             faults,
+            restores,
             rows: database::rows(db).await?,
             conflicts: database::conflicts(db).await?,
-            told,
-            heard,
+            unmatched: database::unmatched(db).await?,
             copies: stripe::copies(http, sandbox).await?,
             events: stripe::events(http, sandbox).await?,
             requests,
-        })
+            ..Evidence::default()
+        };
+        let received = std::mem::take(&mut *lock(&self.told));
+        epochs::raise(&mut evidence, received, database::source(db).await?)?;
+        Ok(evidence)
     }
 
     async fn deaths(&self) -> u32 {
@@ -266,8 +269,14 @@ async fn attend(system: Arc<Mutex<System>>, end: CancellationToken) {
 
 /// Tells the load what Stripe has by now, and notes what was asked of it before that is forgotten.
 async fn look(db: Database, load: Arc<Load>, requests: Requests, end: CancellationToken) {
-    let (mut seen, mut since) = (0, None);
+    let (mut seen, mut since, mut restores) = (0, None, 0);
     while !end.is_cancelled() {
+        // What was believed of the customers may be lost, ids and revs included.
+        if restores != load.history.restores() {
+            restores = load.history.restores();
+            load.subjects.clear();
+            since = None;
+        }
         // The database may be away.
         let _ = database::show(&db, &load.subjects, &mut since).await;
         if let Ok(more) = stripe::requests(&load.http, &load.sandbox, &mut seen).await {

@@ -14,7 +14,7 @@ use crate::history::{Fault, Time};
 
 /// How long a worker may take from an answer to the commit of what it says, on a busy machine; and how long
 /// before its beginning a fault shows in what we noted of it.
-const NOTING_US: Time = 10_000_000;
+pub(super) const NOTING_US: Time = 10_000_000;
 
 pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     two_effects(evidence, findings);

@@ -1,25 +1,26 @@
 //! Doubled and revived: one customer stays one, and what is deleted stays so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use entity::fields::Field;
 
 use super::{Case, Cases, Findings};
-use crate::evidence::{Evidence, Happened};
+use crate::evidence::{Evidence, Happened, epochs};
 use crate::history::{Actor, Kind, Op, Outcome};
 
-pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
-    doubled(case, findings);
+pub(super) fn check(case: &Case<'_>, orphans: &HashSet<&str>, findings: &mut Findings) {
+    doubled(case, orphans, findings);
     refused_and_done(case, findings);
-    revived(case, findings);
+    revived(case, orphans, findings);
 }
 
-fn doubled(case: &Case<'_>, findings: &mut Findings) {
+fn doubled(case: &Case<'_>, orphans: &HashSet<&str>, findings: &mut Findings) {
     let ours = case
         .events
         .iter()
         .filter(|event| event.copy.customer == Some(case.id));
-    let stripe_ids: BTreeSet<_> = ours.map(|event| &*event.copy.stripe_id).collect();
+    let stripe_ids = ours.map(|event| &*event.copy.stripe_id);
+    let stripe_ids: BTreeSet<_> = stripe_ids.filter(|id| !orphans.contains(id)).collect();
     if stripe_ids.len() > 1 {
         let text = format!(
             "{}: {} in Stripe: {stripe_ids:?}",
@@ -59,7 +60,7 @@ fn refused_and_done(case: &Case<'_>, findings: &mut Findings) {
     }
 }
 
-fn revived(case: &Case<'_>, findings: &mut Findings) {
+fn revived(case: &Case<'_>, orphans: &HashSet<&str>, findings: &mut Findings) {
     let acked = |op: &&&Op| op.kind == Kind::Delete && op.is_acked();
     let id = case.id;
     let by_client = case
@@ -79,14 +80,18 @@ fn revived(case: &Case<'_>, findings: &mut Findings) {
             .push(format!("{id}: deleted, and the row lives"));
     }
     if let Some(grave) = case.revs.iter().find(|told| told.deleted)
-        && case.revs.iter().any(|told| told.rev > grave.rev)
+        && case
+            .revs
+            .iter()
+            .any(|told| told.rev > grave.rev && epochs::of(told.rev) == epochs::of(grave.rev))
     {
         findings
             .revived
             .push(format!("{id}: changed after it was deleted"));
     }
     let is_deleted = case.row.is_some_and(|row| row.state.deleted);
-    let stripe_ids: BTreeSet<_> = case.events.iter().map(|it| &*it.copy.stripe_id).collect();
+    let stripe_ids = case.events.iter().map(|it| &*it.copy.stripe_id);
+    let stripe_ids: BTreeSet<_> = stripe_ids.filter(|id| !orphans.contains(id)).collect();
     for stripe_id in stripe_ids.into_iter().filter(|_| is_deleted || by_client) {
         let mut events = case.events.iter().rev();
         let latest = events.find(|event| event.copy.stripe_id == stripe_id);
@@ -99,7 +104,11 @@ fn revived(case: &Case<'_>, findings: &mut Findings) {
 
 /// What belongs to no row: a person's customers that did not come home, clients' creates without a row, and
 /// customers in Stripe that nobody made.
-pub(super) fn check_strangers(evidence: &Evidence, cases: &Cases<'_>, findings: &mut Findings) {
+pub(super) fn check_strangers(
+    evidence: &Evidence,
+    (cases, orphans): (&Cases<'_>, &HashSet<&str>),
+    findings: &mut Findings,
+) {
     for op in &cases.strangers {
         if op.kind != Kind::Create || !op.is_acked() {
             continue;
@@ -127,7 +136,8 @@ pub(super) fn check_strangers(evidence: &Evidence, cases: &Cases<'_>, findings: 
         .collect();
     for copy in &evidence.copies {
         let is_linked = linked.contains(&*copy.stripe_id);
-        if !is_linked && copy.customer.is_some() {
+        let is_orphan = orphans.contains(&*copy.stripe_id);
+        if !is_linked && !is_orphan && copy.customer.is_some() {
             let text = format!(
                 "{} lives in Stripe, names a row and is not its",
                 copy.stripe_id

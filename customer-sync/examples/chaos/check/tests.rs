@@ -8,6 +8,8 @@ use super::{Findings, check};
 use crate::evidence::{Conflict, Copy, Event, Evidence, Happened, Request, Row};
 use crate::history::{Actor, Fault, Kind, Op, Outcome, State};
 
+mod restored;
+
 const STRIPE_ID: &str = "cus_1";
 
 fn id() -> Uuid {

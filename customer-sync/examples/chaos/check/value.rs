@@ -2,15 +2,16 @@
 
 use entity::fields::Field;
 
-use super::{Case, Findings};
-use crate::evidence::{Event, Happened, Row};
+use super::{Case, Findings, restored};
+use crate::evidence::{Event, Happened, Row, epochs};
 use crate::history::{Actor, Kind, Op, Outcome, State};
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     for op in case.by(Actor::Client) {
         answer(case, op, findings);
     }
-    for pair in case.revs.windows(2) {
+    let of_one_epoch = |pair: &&[&State]| epochs::of(pair[0].rev) == epochs::of(pair[1].rev);
+    for pair in case.revs.windows(2).filter(of_one_epoch) {
         for field in Field::ALL {
             between(case, (pair[0], pair[1]), field, findings);
         }
@@ -47,7 +48,10 @@ fn answer(case: &Case<'_>, op: &Op, findings: &mut Findings) {
         let text = format!("{id}: rev {} was told otherwise than answered", state.rev);
         findings.lost.push(text);
     }
-    if op.if_match.is_some_and(|rev| state.rev != rev + 1) {
+    if op
+        .if_match
+        .is_some_and(|rev| epochs::plain(state.rev) != rev + 1)
+    {
         let text = format!("{id}: rev {} was written over unseen changes", state.rev);
         findings.undone.push(text);
     }
@@ -188,7 +192,12 @@ fn is_last(case: &Case<'_>, setter: &Write<'_>, writes: &[Write<'_>], field: Fie
             let is_newest = setter
                 .rev
                 .is_none_or(|rev| newest.is_none_or(|newest| newest <= rev));
+            let is_of_before = |other: &Write<'_>| {
+                other.op.actor == Actor::Client
+                    && restored::is_between(case.restores, setter.op, other.op)
+            };
             is_newest
+                && !acked().any(is_of_before)
                 && acked()
                     .filter(|other| other.op.actor == Actor::Person)
                     .filter(|other| other.op.start > setter.op.end)
@@ -213,7 +222,7 @@ fn went_with_the_customer(case: &Case<'_>, edit: &Op) -> bool {
 }
 
 /// A person's later edit gave way to the database's value: both had changed the field, which is written down; or the
-/// edit never did anything in Stripe, or a person has replaced it there.
+/// edit never did anything in Stripe, or a person has replaced it there. That it gave way may be forgotten by a restore.
 fn overruled(case: &Case<'_>, field: Field, (theirs, ours): (Option<&str>, Option<&str>)) -> bool {
     let is_noted = case
         .conflicts
@@ -225,7 +234,8 @@ fn overruled(case: &Case<'_>, field: Field, (theirs, ours): (Option<&str>, Optio
     };
     let next = case.events.get(last + 1);
     let is_by_person = next.is_some_and(|event| event.request.is_none());
-    is_noted || theirs == ours || is_by_person
+    let is_forgotten = next.is_some_and(|event| restored::is_forgotten(case.restores, event));
+    is_noted || theirs == ours || is_by_person || is_forgotten
 }
 
 /// Whether Stripe took a value after another one.

@@ -1,11 +1,12 @@
 //! What our database holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use entity::{conflict, customer, stripe_link};
+use entity::{conflict, customer, installation, stripe_link, unmatched};
 use platform::database::Database;
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use uuid::Uuid;
 
 use super::{Conflict, Row};
 use crate::history::State;
@@ -40,6 +41,17 @@ pub(crate) async fn conflicts(db: &Database) -> anyhow::Result<Vec<Conflict>> {
         stripe_value: found.stripe_value,
     });
     Ok(conflicts.collect())
+}
+
+pub(crate) async fn unmatched(db: &Database) -> anyhow::Result<HashSet<String>> {
+    let found = unmatched::Entity::find().all(db).await?;
+    Ok(found.into_iter().map(|entry| entry.stripe_id).collect())
+}
+
+/// The source of the events that are published.
+pub(crate) async fn source(db: &Database) -> anyhow::Result<Option<Uuid>> {
+    let found = installation::Entity::find().one(db).await?;
+    Ok(found.map(|found| found.source))
 }
 
 /// Tells the load which customers Stripe has by now, those included that people have made there.

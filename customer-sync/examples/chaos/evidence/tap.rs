@@ -31,10 +31,10 @@ pub(crate) type Told = Arc<Mutex<Received>>;
 
 #[derive(Default)]
 pub(crate) struct Received {
-    /// The changes of applications, in order.
-    pub(crate) told: Vec<State>,
-    /// The customer and rev of every change, in order.
-    pub(crate) heard: Vec<(Uuid, i64)>,
+    /// The changes of applications with their sources, in order.
+    pub(crate) told: Vec<(Uuid, State)>,
+    /// The source, customer and rev of every change, in order.
+    pub(crate) heard: Vec<(Uuid, Uuid, i64)>,
 }
 
 /// Makes the queue, and those of the services. To be done before the first change, because it gets none of the
@@ -103,18 +103,21 @@ async fn consume(url: &str, told: &Told) -> anyhow::Result<()> {
         let delivery = delivery?;
         let event: Value = serde_json::from_slice(&delivery.data).unwrap_or_default();
         let told_now = state(&event["data"]).context("a message of ours has a customer")?;
-        note(told, told_now, event["data"]["origin"] == "application");
+        let source = event["source"].as_str().unwrap_or_default();
+        let source = source.parse().context("a message of ours has a source")?;
+        let is_of_application = event["data"]["origin"] == "application";
+        note(told, (source, told_now), is_of_application);
         let ack = delivery.acker.ack(BasicAckOptions::default());
         timeout(PATIENCE, ack).await??;
     }
     Ok(())
 }
 
-fn note(told: &Told, state: State, is_of_application: bool) {
+fn note(told: &Told, (source, state): (Uuid, State), is_of_application: bool) {
     let mut received = lock(told);
-    received.heard.push((state.id, state.rev));
+    received.heard.push((source, state.id, state.rev));
     if is_of_application {
-        received.told.push(state);
+        received.told.push((source, state));
     }
 }
 

@@ -12,7 +12,8 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Kind, STRIPE, clock, disk, pause};
+use super::{Kind, STRIPE, clock, disk, pause, restore};
+use crate::history::History;
 use crate::system::proxy::{Mode, Way};
 use crate::system::{Server, System, control};
 
@@ -33,7 +34,7 @@ const SHARE: f64 = 0.3;
 impl Strike {
     pub(super) async fn run(
         &self,
-        system: &Mutex<System>,
+        (system, history): (&Mutex<System>, &History),
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         match self.kind {
@@ -70,6 +71,7 @@ impl Strike {
             Kind::MemoryAlarm => self.alarm(system, stop).await,
             Kind::StepClock => clock::step(self, system, stop).await,
             Kind::FullDisk => disk::fill(self, system, stop).await,
+            Kind::RestoreDump => restore::restore(self, (system, history), stop).await,
             Kind::Stripe(set) => self.stripe(system, set, stop).await,
         }
     }

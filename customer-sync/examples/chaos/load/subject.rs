@@ -88,6 +88,11 @@ impl Subjects {
         lock(&self.0).forget(id);
     }
 
+    /// Removes all of them.
+    pub(crate) fn clear(&self) {
+        *lock(&self.0) = Inner::default();
+    }
+
     pub(crate) fn is_in_stripe(&self, id: Uuid, stripe_id: String) {
         lock(&self.0).stripe_ids.insert(id, stripe_id);
     }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::process::{Child, Command};
@@ -71,6 +72,24 @@ impl Program {
             child.kill().await.context("killing a program")?;
         }
         Ok(())
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Asks it to end and leaves it down. One that does not end in time is killed, as process managers do.
+    pub(crate) async fn stop(&mut self, patience: Duration) -> anyhow::Result<()> {
+        self.held = true;
+        let Some(child) = self.child.as_mut() else {
+            return Ok(());
+        };
+        if let Some(id) = child.id() {
+            // It may have ended a moment ago.
+            let _ = Command::new("kill").arg(id.to_string()).status().await;
+        }
+        let _ = tokio::time::timeout(patience, child.wait()).await;
+        self.kill().await
     }
 
     /// Starts it again if it has ended by itself.

@@ -25,10 +25,12 @@ const WAITING: &str = "\
             or recheck_at is not null) as due, \
         (select count(*) from stripe_event where processed_at is null) as events";
 
-/// A pass that began at least so long after everything was healed, and found nothing.
+/// A pass that began at least so long after everything was healed, and found nothing. It looks again at each customer in
+/// Stripe that waits for a person because it belongs to no row.
 const QUIET_PASS: &str = "\
     select count(*) as passes from downsync_state where pass_completed_at is not null \
-        and pass_started_at > $1::timestamptz and (pass_counts->>'drifts')::int = 0 \
+        and pass_started_at > $1::timestamptz \
+        and (pass_counts->>'drifts')::int <= (select count(*) from unmatched) \
         and (pass_counts->>'deletions')::int = 0 and (pass_counts->>'missed')::int = 0";
 
 /// Waits, for at most `limit`; returns how long it took.
