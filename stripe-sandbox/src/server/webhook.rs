@@ -3,7 +3,8 @@
 
 pub(crate) mod sign;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use tokio::sync::Semaphore;
@@ -12,15 +13,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fault::tamper::Tamper;
 use crate::sandbox::state::State;
-use crate::world::{Outgoing, lock};
+use crate::world::{Outgoing, endpoint, lock};
 
-/// Requests to receivers that are open at the same time.
+/// Requests to one endpoint that are open at the same time.
 const OPEN_MAX: usize = 64;
 
 struct Sender {
     state: Arc<State>,
     client: reqwest::Client,
-    open: Semaphore,
+    /// By endpoint, so that one that does not answer delays no other.
+    open: Mutex<HashMap<endpoint::Id, Arc<Semaphore>>>,
+}
+
+impl Sender {
+    fn open(&self, endpoint: endpoint::Id) -> Arc<Semaphore> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Semaphore::new(OPEN_MAX));
+        open.entry(endpoint).or_insert_with(new).clone()
+    }
 }
 
 /// Sends what the account has to send until `stop`; then what still waits is dropped.
@@ -35,7 +45,7 @@ pub(crate) async fn run(state: Arc<State>, stop: CancellationToken) -> anyhow::R
     let sender = Arc::new(Sender {
         state: state.clone(),
         client,
-        open: Semaphore::new(OPEN_MAX),
+        open: Mutex::default(),
     });
     let mut tasks = JoinSet::new();
     loop {
@@ -88,7 +98,8 @@ enum Outcome {
 
 /// One try, signed anew as Stripe does.
 async fn attempt(sender: &Sender, delivery: &Outgoing, wrongly_signed: bool) -> Outcome {
-    let Ok(_open) = sender.open.acquire().await else {
+    let open = sender.open(delivery.endpoint);
+    let Ok(_open) = open.acquire().await else {
         return Outcome::Failed;
     };
     let now = sender.state.options.clock.now().timestamp();

@@ -109,3 +109,18 @@ async fn a_refused_delivery_is_tried_again_and_slows_nothing() {
     })
     .await;
 }
+
+/// It accepts connections and never answers.
+#[tokio::test]
+async fn silent_endpoint_delays_no_other() {
+    let account = Account::manual().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    account.register(&url, "*").await;
+    let receiver = Receiver::open(&[]).await;
+    account.register(&receiver.url, "*").await;
+    for _ in 0..200 {
+        account.create(&[]).await;
+    }
+    assert_eq!(receiver.receives(200).await.len(), 200);
+}
