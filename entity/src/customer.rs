@@ -119,6 +119,7 @@ mod tests {
             phone: None,
             description: None,
             rev: 1,
+            change_xid: 0,
             deleted_at: None,
             created_at: DateTimeUtc::default(),
             updated_at: DateTimeUtc::default(),

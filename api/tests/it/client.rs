@@ -90,6 +90,13 @@ impl Api {
         }
     }
 
+    /// The headers and the body of an answer that may be no text.
+    pub(crate) async fn bytes(&self, request: Request) -> (HeaderMap, Vec<u8>) {
+        let response = self.endpoint.call(request).await.unwrap();
+        let headers = response.headers().clone();
+        (headers, response.into_body().into_vec().await.unwrap())
+    }
+
     pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> Reply {
         self.call_with(method, path, body, &[]).await
     }

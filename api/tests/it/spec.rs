@@ -3,7 +3,7 @@
 use platform::test_support::each_database;
 use serde_json::Value;
 
-use crate::client::Api;
+use crate::client::{Api, builder};
 
 fn spec() -> Value {
     serde_json::from_str(&api::spec()).unwrap()
@@ -109,9 +109,54 @@ async fn the_page_holds_the_spec_and_all_its_scripts() {
             page.text.contains(served.text.trim()),
             "the page shows the served spec"
         );
-        for foreign in ["<script src", "<link ", "@import url(http"] {
+        for foreign in ["<script src", "href=\"http", "@import url(http"] {
             assert!(!page.text.contains(foreign), "{foreign}");
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn page_is_compressed_and_sent_once() {
+    each_database(async |database| {
+        let api = Api::on(database);
+        let accepts = [("accept-encoding", "gzip, deflate")];
+        let request = builder("GET", "/docs", &accepts).finish();
+        let (headers, bytes) = api.bytes(request).await;
+        assert_eq!(headers["content-encoding"], "gzip");
+        assert!(bytes.starts_with(&[0x1f, 0x8b]) && bytes.len() < 1_000_000);
+        let tag = headers["etag"].to_str().unwrap().to_owned();
+        let again = api.get_with("/docs", &[("if-none-match", &tag)]).await;
+        assert_eq!((again.status, again.text.as_str()), (304, ""));
+    })
+    .await;
+}
+
+#[test]
+fn generators_can_read_every_schema() {
+    let spec = spec();
+    let text = spec.to_string();
+    assert!(!text.contains("+00:00"), "an example is not in UTC");
+    let tags: Vec<_> = spec["tags"].as_array().unwrap().iter().collect();
+    assert_eq!(tags[0]["name"], "customers");
+    for (name, schema) in spec["components"]["schemas"].as_object().unwrap() {
+        for (member, shape) in schema["properties"].as_object().into_iter().flatten() {
+            if let Some(parts) = shape["allOf"].as_array() {
+                assert_eq!(parts.len(), 1, "{name}.{member}");
+            }
+        }
+    }
+    let customer = &spec["components"]["schemas"]["Customer"];
+    let members = customer["properties"].as_object().unwrap();
+    assert_eq!(
+        customer["required"].as_array().unwrap().len(),
+        members.len()
+    );
+    let create = &spec["paths"]["/api/v1/customers"]["post"]["responses"];
+    assert_eq!(create["201"]["links"].as_object().unwrap().len(), 5);
+    let taken = &create["409"]["content"]["application/problem+json"]["example"];
+    assert_eq!(
+        (&taken["status"], &taken["code"]),
+        (&409.into(), &"email_taken".into())
+    );
 }

@@ -12,6 +12,7 @@ use crate::downsync::replaced::replaced_edits;
 use crate::engine::Engine;
 
 /// A customer that has to be read again, and its events.
+#[derive(Clone)]
 pub(super) struct Open {
     pub(super) stripe_id: String,
     pub(super) events: Vec<stripe_event::Model>,
