@@ -11,10 +11,10 @@ use migration::schema::{self, Schema};
 use platform::backoff;
 use platform::clock::Clock;
 use platform::database::Database;
-use platform::health::{Component, Health};
+use platform::health::{Component, Health, Problem};
 use platform::heartbeat::{Recorder, Role, explain};
 use sea_orm::DbErr;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::services::Services;
 
@@ -39,7 +39,11 @@ pub(crate) struct Readiness {
     has_matched: bool,
     /// What was logged last.
     logged: Option<String>,
+    started_at: Instant,
 }
+
+/// In the first moments of an installation the other services are only starting.
+const START: Duration = Duration::from_secs(30);
 
 /// Why the API is not ready.
 #[derive(Debug)]
@@ -70,6 +74,7 @@ impl Readiness {
             workers: health.optional("workers", STALLED_AFTER),
             has_matched: false,
             logged: None,
+            started_at: Instant::now(),
         }
     }
 
@@ -103,14 +108,17 @@ impl Readiness {
         let services = timeout(TIMEOUT, Services::read(&self.db, &self.clock)).await;
         // Not known is not wrong: the database's own part reports why.
         if let Ok(Ok(services)) = services {
-            for (component, problem) in [
-                (&self.relays, services.relays.problem()),
-                (&self.workers, services.workers.problem()),
+            for (component, group) in [
+                (&self.relays, &services.relays),
+                (&self.workers, &services.workers),
             ] {
-                match problem {
-                    Some(problem) => component.problem(problem),
-                    None => component.ok(),
-                }
+                let Some(problem) = group.problem().map(Problem::new) else {
+                    component.ok();
+                    continue;
+                };
+                // What living processes report is in their own logs.
+                let is_news = group.alive().is_empty() && self.started_at.elapsed() > START;
+                component.problem(if is_news { problem } else { problem.unlogged() });
             }
         }
     }

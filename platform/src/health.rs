@@ -46,7 +46,11 @@ pub struct Problem {
     detail: String,
     /// When it is tried again; reported, and not logged.
     next_try: Option<Instant>,
+    is_logged: bool,
 }
+
+/// A cause that keeps failing is logged at most so often, unless it fails by another code.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct State {
@@ -70,6 +74,23 @@ struct Failure {
     since: Instant,
     /// Attempts that have failed and still go on.
     attempts: usize,
+    logged: Option<Logged>,
+}
+
+/// The last line that a failure has in the log.
+#[derive(Clone, Debug)]
+struct Logged {
+    at: Instant,
+    code: Option<&'static str>,
+    detail: String,
+}
+
+impl Logged {
+    /// Whether a problem needs another line.
+    fn is_outdated_by(&self, problem: &Problem, now: Instant) -> bool {
+        let is_due = now.saturating_duration_since(self.at) >= LOG_INTERVAL;
+        self.detail != problem.detail && (is_due || self.code != problem.code)
+    }
 }
 
 /// The answer of the readiness check.
@@ -198,6 +219,15 @@ impl Problem {
             code: None,
             detail: detail.into(),
             next_try: None,
+            is_logged: true,
+        }
+    }
+
+    /// Without a line in the log, because another component or process logs the same.
+    pub fn unlogged(self) -> Self {
+        Self {
+            is_logged: false,
+            ..self
         }
     }
 
@@ -237,8 +267,8 @@ impl Component {
         self.change(|state, now| state.beat(now));
     }
 
-    /// A beat of a loop that runs but can't do its work. The problem is logged when it changes, and
-    /// reported until `ok`.
+    /// A beat of a loop that runs but can't do its work. The problem is logged when it changes, at most once a minute,
+    /// and reported until `ok`.
     pub fn problem(&self, problem: impl Into<Problem>) {
         self.fail(ITSELF, problem.into(), 0);
     }
@@ -265,14 +295,24 @@ impl Component {
         self.change(|state, now| {
             state.beat = now;
             let known = state.failures.get(cause);
-            if known.is_none_or(|known| known.problem.detail != problem.detail) {
+            let mut logged = known.and_then(|known| known.logged.clone());
+            let is_news = logged
+                .as_ref()
+                .is_none_or(|logged| logged.is_outdated_by(&problem, now));
+            if problem.is_logged && is_news {
                 tracing::warn!(component = self.name, "{}: {}", self.name, problem.detail);
+                logged = Some(Logged {
+                    at: now,
+                    code: problem.code,
+                    detail: problem.detail.clone(),
+                });
             }
             // A problem that only changes its words is still the same trouble.
             let failure = Failure {
                 problem,
                 since: known.map_or(now, |known| known.since),
                 attempts: known.map_or(0, |known| known.attempts) + attempts,
+                logged,
             };
             state.failures.insert(cause, failure);
         });
@@ -282,12 +322,14 @@ impl Component {
     fn end(&self, cause: &'static str, is_over: impl FnOnce(&mut Failure) -> bool) {
         self.change(|state, now| {
             if state.failures.get_mut(cause).is_some_and(is_over) {
-                state.failures.remove(cause);
+                let ended = state.failures.remove(cause);
                 if state.failures.is_empty() {
                     state.enter(Kind::Ok, now);
                     state.since = now;
                 }
-                tracing::info!(component = self.name, "{}: works again", self.name);
+                if ended.is_some_and(|ended| ended.logged.is_some()) {
+                    tracing::info!(component = self.name, "{}: works again", self.name);
+                }
             }
             state.beat(now);
         });

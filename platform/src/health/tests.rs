@@ -220,3 +220,64 @@ async fn failed_attempt_is_a_problem_until_it_succeeds() {
     work.attempt().succeeded();
     assert!(!work.has_problem());
 }
+
+/// The lines that `events` write to the log.
+fn logged(events: impl FnOnce()) -> Vec<String> {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            lock(&self.0).extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, events);
+    let text = String::from_utf8(lock(&lines.0).clone()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Without waiting: the clock is tokio's.
+fn advance(seconds: u64) {
+    let advance = pass(seconds);
+    futures_util::FutureExt::now_or_never(advance);
+}
+
+#[tokio::test(start_paused = true)]
+async fn problem_that_changes_its_words_is_logged_once_a_minute() {
+    let component = Health::new().component("pushes", LIMIT);
+    let lines = logged(|| {
+        for second in 0..120 {
+            let detail = format!("the key is refused, request {second}");
+            component.problem(Problem::new(detail).code("key_refused"));
+            advance(1);
+        }
+        component.problem(Problem::new("another account").code("other_account"));
+        component.ok();
+    });
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(lines[1].contains("request 60"), "{lines:?}");
+    assert!(lines[2].contains("another account"), "{lines:?}");
+    assert!(lines[3].contains("works again"), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn problem_that_another_component_logs_is_only_reported() {
+    let health = Health::new();
+    let component = health.component("scan", LIMIT);
+    let lines = logged(|| {
+        component.problem(Problem::new("the key is refused").unlogged());
+        assert_eq!(seen(&health).2, "the key is refused");
+        component.ok();
+    });
+    assert_eq!(lines, [] as [String; 0]);
+}
