@@ -82,7 +82,8 @@ impl LaneState {
     pub fn hold(&self) {
         self.set(Stop {
             code: code::STARTING,
-            reason: "Stripe has not said yet whose key STRIPE_SECRET_KEY is".to_owned(),
+            reason: "Stripe has not confirmed yet which account STRIPE_SECRET_KEY belongs to"
+                .to_owned(),
             next_try: Instant::now(),
             trouble: None,
         });
@@ -210,7 +211,21 @@ impl LaneState {
         let stop = state.stop.as_ref().or(state.unproven.as_ref())?;
         let next_try = state.stop.as_ref().map(|stop| stop.next_try);
         let problem = Problem::new(&stop.reason).code(stop.code);
-        Some(problem.next_try(next_try))
+        let problem = problem.next_try(next_try);
+        // Every start begins so.
+        Some(match stop.code {
+            code::STARTING => problem.unlogged(),
+            _ => problem,
+        })
+    }
+
+    /// A problem of the reads. While the breaker is open it has been logged as the breaker's.
+    pub(crate) fn problem_of_reads(&self, detail: String) -> Problem {
+        let problem = Problem::new(detail);
+        match self.stopped() {
+            Some(_) => problem.unlogged(),
+            None => problem,
+        }
     }
 
     /// When a stopped lane is tried next.

@@ -20,6 +20,7 @@ pub mod policy;
 pub mod preview;
 pub mod purge;
 pub mod registry;
+mod review;
 pub mod stripe;
 pub mod upsync;
 mod worker;

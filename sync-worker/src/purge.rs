@@ -42,7 +42,12 @@ pub async fn run(engine: Engine, health: Component, stop: CancellationToken) -> 
             Ok(purged) => {
                 health.ok();
                 if purged != Purged::default() {
-                    tracing::info!(?purged, "purged what nobody needs any more");
+                    tracing::info!(
+                        events = purged.events,
+                        deleted_customers = purged.tombstones,
+                        timeline_entries = purged.timelines,
+                        "removed expired rows"
+                    );
                 }
             }
             Err(error) => health.problem(format!("purging: {error}")),

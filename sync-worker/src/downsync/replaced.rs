@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::engine::Engine;
 use crate::observe::store::email_is_taken;
+use crate::review;
 
 /// An edit, and the stamp of the update that replaced it.
 pub(super) struct ReplacedEdit {
@@ -223,5 +224,8 @@ async fn insert(
         .on_conflict(once)
         .exec_without_returning(tx)
         .await?;
+    if inserted > 0 {
+        review::conflict(row.id, edit.field.as_str(), winner);
+    }
     Ok(inserted > 0)
 }

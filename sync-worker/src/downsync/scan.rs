@@ -25,6 +25,8 @@ use super::publish::Drifts;
 use super::state;
 use crate::engine::Engine;
 use crate::gauge::Gauge;
+use crate::lane::{code, words};
+use crate::stripe::Failure;
 
 mod inbox;
 
@@ -169,6 +171,18 @@ struct Failures {
     passes: u32,
 }
 
+/// A key that is refused for a read is refused for the pushes too: the breaker reports it, with the remedy.
+fn stop_if_key_is_refused(engine: &Engine, error: &anyhow::Error) {
+    let refused = error.downcast_ref::<Failure>();
+    let refused = refused.filter(|failure| failure.status == Some(401));
+    if let Some(failure) = refused
+        && engine.lane.stopped().is_none()
+    {
+        let reason = words::lane_is_stopped(code::KEY_REFUSED, failure);
+        engine.lane.stop_for(code::KEY_REFUSED, reason);
+    }
+}
+
 /// When to try again what has failed once more.
 fn rest(failures: &mut u32) -> Instant {
     *failures += 1;
@@ -246,7 +260,8 @@ impl Scanner {
                 looked
             }
             Err(error) => {
-                health.problem(format!("{error:#}"));
+                let problem = self.engine.lane.problem_of_reads(format!("{error:#}"));
+                health.problem(problem);
                 let rest = rest(&mut self.failures.looks);
                 self.next_events = self.next_events.max(rest);
                 self.next_pass = self.next_pass.max(rest);
@@ -274,7 +289,9 @@ impl Scanner {
                     health.cause(cause).solved();
                 }
                 Some(Err(error)) => {
-                    health.cause(cause).problem(format!("{error:#}"));
+                    stop_if_key_is_refused(&self.engine, &error);
+                    let problem = self.engine.lane.problem_of_reads(format!("{error:#}"));
+                    health.cause(cause).problem(problem);
                     *next = rest(failures).max(*next);
                 }
             }
@@ -315,7 +332,14 @@ impl Scanner {
             .context("the full pass over Stripe's customers was not complete");
         match passed {
             Ok(counts) => {
-                tracing::info!(?counts, "compared all of Stripe's customers");
+                tracing::info!(
+                    customers = counts.customers,
+                    changed = counts.drifts,
+                    imported = counts.imported,
+                    deleted = counts.deletions,
+                    unsent = counts.missed,
+                    "compared all of Stripe's customers"
+                );
                 self.next_pass = Instant::now() + jitter(self.intervals.full_pass);
                 Ok(())
             }
@@ -358,7 +382,7 @@ impl Scanner {
         let poll = events::poll_with_evidence(&self.engine).await?;
         if self.pace.learn(poll.evidence) {
             let interval = self.pace.interval();
-            tracing::info!(?interval, webhooks = ?poll.evidence, "polls Stripe's events at another interval");
+            tracing::info!("Stripe's events are read every {interval:?} from now on");
         }
         match poll.polled {
             Polled::New(0) => {}

@@ -19,6 +19,7 @@ use crate::frozen::Frozen;
 use crate::observe::base_of_ours;
 use crate::observe::store::{Sight, observe};
 use crate::policy::LinkByEmail;
+use crate::review;
 
 /// What says which row it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,6 +301,7 @@ async fn no_row(
             .on_conflict(latest)
             .exec_without_returning(tx)
             .await?;
+        review::unmatched(&copy.stripe_id, reason);
     }
     Ok(Found::None(reason))
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{Known, Merge, Verdict, is_parked_by_copy, judge, parked_at};
 use crate::policy::Policy;
+use crate::review;
 
 const HAS_SUBSTITUTE: &str =
     "the customer was deleted in Stripe, where another one has the same e-mail";
@@ -101,7 +102,7 @@ pub async fn observe(
         Verdict::Park(park) => {
             let mut parked = parked_at(park, row.rev, sight.copy);
             ask_substitutes(tx, &mut parked, &substitutes, now).await?;
-            change.park(parked, now);
+            review::park(&mut change, row.id, parked, now);
             (Observed::Parked, row.rev)
         }
         Verdict::Merge(merge) => {
@@ -225,7 +226,9 @@ fn note(
         change.attempts = Set(0);
     }
     match merge.park {
-        Some(park) => change.park(parked_at(park, rev, copy), now),
+        Some(park) => {
+            review::park(change, link.customer_id, parked_at(park, rev, copy), now);
+        }
         None if link.parked_reason.is_some() && (merge.is_settled || is_parked_by_copy(link)) => {
             change.unpark();
         }
@@ -345,6 +348,7 @@ async fn record_clashes(
         conflict::Entity::insert(record)
             .exec_without_returning(tx)
             .await?;
+        review::conflict(row.id, field, winner);
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use crate::frozen::Frozen;
 use crate::observe::is_parked_by_copy;
 use crate::observe::store::held_fields;
 use crate::poison::MOST;
+use crate::review;
 use crate::stripe;
 
 /// A push that has begun. Only it may write its outcome, by its token.
@@ -171,11 +172,6 @@ fn give_up(
     link: &stripe_link::Model,
     now: DateTime<Utc>,
 ) -> stripe_link::ActiveModel {
-    tracing::error!(
-        customer.id = %row.id,
-        rev = row.rev,
-        "the process has ended {MOST} times while this customer was being pushed; it is parked"
-    );
     let mut given_up = link.clone().into_active_model();
     given_up.end_push();
     let parked = Parked {
@@ -188,7 +184,7 @@ fn give_up(
         request_id: None,
         stripe_value: None,
     };
-    given_up.park(parked, now);
+    review::park(&mut given_up, row.id, parked, now);
     given_up
 }
 

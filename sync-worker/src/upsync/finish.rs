@@ -17,6 +17,7 @@ use super::pushed::{Pushed, count_saved};
 use super::send::{Acked, Sent};
 use crate::engine::Engine;
 use crate::observe::store::{Observed, Sight, observe};
+use crate::review;
 
 use agreement::agreement;
 
@@ -235,18 +236,14 @@ async fn review(
     let mut parked = link.clone().into_active_model();
     parked.end_push();
     parked.end_request();
-    parked.park(
-        Parked {
-            reason: Reason::LinkReview.as_str().to_owned(),
-            detail: format!(
-                "{stripe_id} has the same e-mail; decide whether the two are one customer"
-            ),
-            rev: push.rev,
-            request_id: None,
-            stripe_value: None,
-        },
-        now,
-    );
+    let reason = Parked {
+        reason: Reason::LinkReview.as_str().to_owned(),
+        detail: format!("{stripe_id} has the same e-mail; decide whether the two are one customer"),
+        rev: push.rev,
+        request_id: None,
+        stripe_value: None,
+    };
+    review::park(&mut parked, push.customer_id, reason, now);
     parked.store(tx, now).await?;
     let entry = unmatched::ActiveModel {
         stripe_id: Set(stripe_id),

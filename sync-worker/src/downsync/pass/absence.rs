@@ -20,6 +20,7 @@ use crate::downsync::publish::Drifts;
 use crate::downsync::state;
 use crate::engine::Engine;
 use crate::observe::parked_at;
+use crate::review;
 
 const BATCH: usize = 1_000;
 
@@ -135,10 +136,8 @@ async fn hold(engine: &Engine, drift: &Drift) -> anyhow::Result<()> {
     let row = row.filter(|row| !row.is_deleted() && row.rev <= link.synced_rev);
     if let Some(row) = row.filter(|_| counts(&link, drift.read_at, now)) {
         let mut held = link.into_active_model();
-        held.park(
-            parked_at(Reason::DeletionRefused, row.rev, &drift.copy),
-            now,
-        );
+        let parked = parked_at(Reason::DeletionRefused, row.rev, &drift.copy);
+        review::park(&mut held, row.id, parked, now);
         held.store(&tx, now).await?;
         let detail = Detail {
             result: Some("parked".to_owned()),

@@ -43,8 +43,9 @@ pub(super) async fn run(scan: &Scan, account: &Account, stop: &CancellationToken
             }
             Err(error) => {
                 failures += 1;
+                let detail = format!("working off Stripe's events: {error:#}");
                 scan.inbox_health
-                    .problem(format!("working off Stripe's events: {error:#}"));
+                    .problem(scan.engine.lane.problem_of_reads(detail));
                 let rest = ON_ERROR.jittered(failures);
                 // One customer that cannot be read holds up no event of another.
                 if is_of_one_customer(&error) {

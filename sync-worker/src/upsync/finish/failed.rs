@@ -12,6 +12,7 @@ use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
 use crate::engine::{Engine, LONGEST_REST, RETRY};
 use crate::lane::{self, Trouble, words};
 use crate::outcome::{Action, Operation, action};
+use crate::review;
 use crate::stripe::{Failure, FailureKind};
 use crate::upsync::begin::{Push, Request};
 use crate::upsync::pushed::Pushed;
@@ -31,15 +32,7 @@ pub(super) async fn record(
     let is_lanes = tell_lane(engine, push, (&action, failure), now);
     let attempts = link.attempts.saturating_add(i32::from(!is_lanes));
     metrics::counter!("upsync_failures_total", "action" => action.as_str()).increment(1);
-    tracing::warn!(
-        customer.id = %push.customer_id,
-        rev = push.rev,
-        attempt = attempts,
-        ?operation,
-        ?action,
-        %failure,
-        "stripe did not take a push"
-    );
+    log(push, (operation, failure), &action, (attempts, is_lanes));
     let mut ended = link.clone().into_active_model();
     ended.end_push();
     // Only a look-up failed: this attempt has sent nothing.
@@ -89,7 +82,8 @@ pub(super) async fn record(
     let pushed = match parked.filter(|_| !is_lanes) {
         Some(reason) => {
             ended.attempts = Set(0);
-            ended.park(self::parked(reason, push, failure), now);
+            let parked = self::parked(reason, push, failure);
+            review::park(&mut ended, push.customer_id, parked, now);
             Pushed::Parked
         }
         None => {
@@ -100,6 +94,26 @@ pub(super) async fn record(
     };
     ended.store(tx, now).await?;
     Ok(pushed)
+}
+
+/// A push that is repeated. A parked customer and an open breaker have lines of their own.
+fn log(
+    push: &Push,
+    (operation, failure): (Operation, &Failure),
+    action: &Action,
+    (attempt, is_lanes): (i32, bool),
+) {
+    let is_logged_elsewhere = is_lanes
+        || matches!(
+            action,
+            Action::StopLane { .. } | Action::Park { .. } | Action::Gone
+        );
+    let (id, rev, action) = (push.customer_id, push.rev, action.as_str());
+    if is_logged_elsewhere {
+        tracing::debug!(customer.id = %id, rev, attempt, ?operation, action, %failure, "Stripe did not accept a push");
+    } else {
+        tracing::warn!(customer.id = %id, rev, attempt, ?operation, action, %failure, "Stripe did not accept a push");
+    }
 }
 
 /// Nothing was sent: what is in doubt is what was before, and for an update the look is still to be taken.
