@@ -52,6 +52,10 @@ const GRANTED: &str = "select least(\
     (select nullif(datconnlimit, -1) from pg_database where datname = current_database()), \
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int) as granted";
 
+/// A server whose data exist keeps the password that they were made with.
+const PASSWORD_ADVICE: &str = "; if POSTGRES_PASSWORD was changed after the data volume was made, set the old one, or \
+    change the role's: ALTER ROLE ... PASSWORD";
+
 /// How the server can be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Access {
@@ -195,8 +199,13 @@ impl Server {
     }
 
     fn refusal(&self, error: &SqlxError) -> Refusal {
+        let advice = match code(error).as_deref() {
+            // invalid_password
+            Some("28P01") => PASSWORD_ADVICE,
+            _ => "",
+        };
         Refusal {
-            cause: format!("{}: {error}", self.address()),
+            cause: format!("{}: {error}{advice}", self.address()),
             is_full: code(error).is_some_and(|code| code == "53300"),
         }
     }
