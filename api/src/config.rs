@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use entity::email;
-use platform::config::{Secret, secret};
+use platform::config::{Secret, secret, switch};
 use platform::http::site::{Hosts, Name};
 use tokio::net::TcpListener;
 
@@ -164,15 +164,6 @@ impl Config {
             );
         }
         platform::admin::bind(&self.api_listen).await
-    }
-}
-
-/// Empty is how compose files pass "not set".
-fn switch(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "" | "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("must be true or false".to_owned()),
     }
 }
 

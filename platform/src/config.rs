@@ -71,6 +71,18 @@ pub fn duration_between(
     }
 }
 
+/// Yes or no; a `value_parser` for clap. Empty is how compose files pass "not set".
+///
+/// # Errors
+/// Another word.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "" | "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
+}
+
 /// The secret called `name`, from its value or from its file, trimmed; an empty one counts as
 /// absent.
 ///

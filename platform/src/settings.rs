@@ -2,6 +2,7 @@
 //! variable: whitespace around a value is removed, an empty value means "not set", and a value in
 //! quotes is an error.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::mem;
 
@@ -11,17 +12,50 @@ use clap::{Arg, Command, Parser};
 
 use crate::redact;
 
+pub use near_miss::take_notes;
+
+mod near_miss;
+
 /// Parses the program's settings. Ends the process as clap does: after the help or the version, or
 /// with one error and exit code 2.
 ///
 /// Settings of the program itself may stand before or after a subcommand.
 pub fn parse<P: Parser>() -> P {
+    parse_with(&[])
+}
+
+/// The same, with names that are `mistaken` for those of settings: the mistaken name, and the setting's.
+pub fn parse_with<P: Parser>(mistaken: &[(&str, &str)]) -> P {
     #[expect(
         clippy::disallowed_methods,
         reason = "the environment is read here, once, for every setting"
     )]
     let environment = |name: &OsStr| std::env::var_os(name);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    near_miss::note(&P::command(), names, mistaken);
     parse_from(std::env::args_os(), &environment).unwrap_or_else(|error| redact::exit(&error))
+}
+
+/// The proxy, as host and port, that the environment names for requests of a scheme, `http` or `https`.
+pub fn proxy(scheme: &str) -> Option<String> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the HTTP client reads these variables itself; here they only explain its failures"
+    )]
+    let read = |name: &str| std::env::var(name).ok();
+    let lower = format!("{scheme}_proxy");
+    let names = [
+        lower.to_uppercase(),
+        lower,
+        "ALL_PROXY".into(),
+        "all_proxy".into(),
+    ];
+    let url = names.iter().find_map(|name| read(name))?;
+    let place = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+    // Without a user and a password.
+    let place = place.rsplit('@').next().unwrap_or_default();
+    let place = place.split('/').next().unwrap_or_default();
+    (!place.is_empty()).then(|| place.to_owned())
 }
 
 /// Reads one environment variable.
@@ -31,8 +65,16 @@ fn parse_from<P: Parser>(
     args: impl IntoIterator<Item = OsString>,
     environment: Environment<'_>,
 ) -> Result<P, clap::Error> {
-    let command = P::command().mut_args(|arg| {
-        let is_global = !arg.is_positional() && !arg.is_required_set();
+    let command = P::command();
+    // A subcommand's own setting of the same name keeps it.
+    let own: BTreeSet<String> = command
+        .get_subcommands()
+        .flat_map(Command::get_arguments)
+        .filter_map(|arg| arg.get_long().map(str::to_owned))
+        .collect();
+    let command = command.mut_args(|arg| {
+        let is_taken = arg.get_long().is_some_and(|long| own.contains(long));
+        let is_global = !arg.is_positional() && !arg.is_required_set() && !is_taken;
         arg.global(is_global)
     });
     let mut command = with_environment(command, environment)?;

@@ -14,6 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogArgs, LogFormat};
+use crate::settings;
 
 /// Starts logging, to stderr.
 ///
@@ -31,7 +32,11 @@ pub fn init_to<W>(args: &LogArgs, writer: W) -> anyhow::Result<()>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    log(args, writer)?.try_init().context("starting the log")
+    log(args, writer)?.try_init().context("starting the log")?;
+    for note in settings::take_notes() {
+        tracing::warn!("{note}");
+    }
+    Ok(())
 }
 
 fn log<W>(args: &LogArgs, writer: W) -> anyhow::Result<Box<dyn Subscriber + Send + Sync>>
@@ -39,9 +44,12 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     // Whatever ends a connection comes to its holder as an error, and lapin would say it twice more.
-    // poem tells of every start and stop what the process says itself.
-    let filter = EnvFilter::try_new(format!("lapin=off,poem=warn,{}", args.log))
-        .context("reading the log filter (LOG), such as info or info,sync_worker=debug")?;
+    // poem tells of every start and stop what the process says itself. The migrator has two lines for each migration.
+    let filter = EnvFilter::try_new(format!(
+        "lapin=off,poem=warn,sea_orm_migration=warn,{}",
+        args.log
+    ))
+    .context("reading the log filter (LOG), such as info or info,sync_worker=debug")?;
     let filtered = tracing_subscriber::registry()
         .with(filter)
         .with(filter_fn(discreet));
