@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use clap::Args;
 use entity::merge::Owners;
 use platform::config::{self, Secret};
@@ -15,6 +15,21 @@ use crate::stripe::{API_BASE, Options, Stripe};
 /// The key that the sandbox is used with where no other is given.
 const SANDBOX_KEY: &str = "sk_test_sandbox";
 
+/// The account that the sandbox has unless it is started with another one.
+pub const SANDBOX_ACCOUNT: &str = "acct_1SandboxDefault00";
+
+/// Names that other programs have for these settings.
+pub const MISTAKEN_NAMES: [(&str, &str); 8] = [
+    ("STRIPE_API_KEY", "STRIPE_SECRET_KEY"),
+    ("STRIPE_KEY", "STRIPE_SECRET_KEY"),
+    ("STRIPE_SECRET", "STRIPE_SECRET_KEY"),
+    ("STRIPE_PRIVATE_KEY", "STRIPE_SECRET_KEY"),
+    ("STRIPE_RESTRICTED_KEY", "STRIPE_SECRET_KEY"),
+    ("STRIPE_API_URL", "STRIPE_API_BASE"),
+    ("STRIPE_BASE_URL", "STRIPE_API_BASE"),
+    ("STRIPE_API_HOST", "STRIPE_API_BASE"),
+];
+
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -22,16 +37,27 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[group(id = "sync_worker")]
 #[command(next_help_heading = "Stripe")]
 pub struct Config {
-    /// Stripe's secret or restricted key (Customers: write, Events: read). Without one the sandbox
-    /// at SANDBOX_LISTEN is used.
-    #[arg(long, env = "STRIPE_SECRET_KEY", hide_env_values = true)]
+    /// Stripe's secret or restricted key (Customers: write, Events: read); without one the sandbox, see STRIPE_SANDBOX
+    #[arg(
+        long,
+        env = "STRIPE_SECRET_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     stripe_secret_key: Option<Secret>,
-    /// A file that holds the key.
-    #[arg(long, env = "STRIPE_SECRET_KEY_FILE")]
+    /// A file that holds the key
+    #[arg(long, env = "STRIPE_SECRET_KEY_FILE", value_name = "PATH")]
     stripe_secret_key_file: Option<PathBuf>,
     /// Where the API is; https://api.stripe.com with a key, the sandbox without.
-    #[arg(long, env = "STRIPE_API_BASE")]
+    #[arg(long, env = "STRIPE_API_BASE", value_name = "URL")]
     stripe_api_base: Option<String>,
+    /// The account of the key, acct_..., for a server of STRIPE_API_BASE that has no /v1/account.
+    #[arg(long, env = "STRIPE_ACCOUNT", value_name = "ACCOUNT", value_parser = account)]
+    stripe_account: Option<String>,
+    /// Use the sandbox while no key is set: true or false. Where PostgreSQL or RabbitMQ is configured, the sandbox has
+    /// to be requested.
+    #[arg(long, env = "STRIPE_SANDBOX", value_name = "BOOL", value_parser = config::switch)]
+    stripe_sandbox: Option<bool>,
     /// Where the sandbox listens.
     #[arg(long, env = "SANDBOX_LISTEN", default_value = "127.0.0.1:12111")]
     pub sandbox_listen: String,
@@ -72,7 +98,7 @@ pub struct Config {
           value_parser = clap::value_parser!(u64).range(..=100))]
     max_delete_percent: u64,
     /// Publish the customers that a full pass imports: true or false
-    #[arg(long, env = "PUBLISH_IMPORTS", default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(long, env = "PUBLISH_IMPORTS", value_name = "BOOL", default_value = "true", value_parser = config::switch)]
     publish_imports: bool,
     /// How long it is kept what happened to a customer.
     #[arg(long, env = "TIMELINE_KEPT", default_value = "30d",
@@ -84,9 +110,26 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether the sandbox stands in for Stripe.
+    /// Whether the sandbox stands in for Stripe: no key and no other server is set.
     pub fn uses_sandbox(&self) -> anyhow::Result<bool> {
         Ok(self.secret_key()?.is_none() && self.api_base().is_none())
+    }
+
+    /// Makes sure that a sandbox stands in for Stripe on purpose.
+    ///
+    /// # Errors
+    /// No key is set, and the sandbox is not requested although the process `has_servers`, PostgreSQL or RabbitMQ.
+    pub fn check_sandbox(&self, has_servers: bool) -> anyhow::Result<()> {
+        if !self.uses_sandbox()? || self.stripe_sandbox.unwrap_or(!has_servers) {
+            return Ok(());
+        }
+        let why = match self.stripe_sandbox {
+            Some(_) => "STRIPE_SANDBOX is false",
+            None => "with PostgreSQL or RabbitMQ the sandbox is used on request only",
+        };
+        bail!(
+            "no Stripe key is set, and {why}: set STRIPE_SECRET_KEY, or STRIPE_SANDBOX=true to use the sandbox"
+        )
     }
 
     /// The client.
@@ -95,6 +138,11 @@ impl Config {
     /// A setting that makes no sense; the text names it.
     pub fn stripe(&self) -> anyhow::Result<Stripe> {
         let key = self.secret_key()?;
+        ensure!(
+            self.stripe_account.is_none() || !self.is_stripe_itself(),
+            "STRIPE_ACCOUNT is for another server than Stripe's own, which names the account of the key itself: unset \
+             STRIPE_ACCOUNT, or set STRIPE_API_BASE"
+        );
         let default_base = match key {
             Some(_) => API_BASE.to_owned(),
             None => format!("http://{}", self.sandbox_listen),
@@ -105,6 +153,7 @@ impl Config {
         };
         let base = self.api_base().unwrap_or(default_base);
         Stripe::new(Options {
+            account: self.stripe_account.clone(),
             timeout: self.stripe_timeout,
             rate: self.stripe_rate,
             ..Options::new(key, base)
@@ -142,8 +191,11 @@ impl Config {
             "STRIPE_SECRET_KEY",
         )?;
         if let Some(key) = &key {
+            let has =
+                |prefixes: [&str; 2]| prefixes.iter().any(|one| key.expose().starts_with(one));
+            let is_foreign = !self.is_stripe_itself() && !has(["pk_", "whsec_"]);
             ensure!(
-                key.expose().starts_with("sk_") || key.expose().starts_with("rk_"),
+                is_foreign || has(["sk_", "rk_"]),
                 "STRIPE_SECRET_KEY must be a secret key (sk_...) or a restricted key (rk_...); a publishable key \
                  (pk_...) cannot write, and whsec_... is a webhook's signing secret"
             );
@@ -151,10 +203,29 @@ impl Config {
         Ok(key)
     }
 
+    /// Whether a key is sent to Stripe and not to a server of another.
+    fn is_stripe_itself(&self) -> bool {
+        let Some(base) = self.api_base() else {
+            return self.stripe_secret_key.is_some() || self.stripe_secret_key_file.is_some();
+        };
+        let url = reqwest::Url::parse(&base).ok();
+        let host = url.as_ref().and_then(reqwest::Url::host_str);
+        host.is_some_and(|host| host == "stripe.com" || host.ends_with(".stripe.com"))
+    }
+
     fn api_base(&self) -> Option<String> {
         let base = self.stripe_api_base.as_deref().unwrap_or_default().trim();
         (!base.is_empty()).then(|| base.to_owned())
     }
+}
+
+/// The id of an account.
+fn account(text: &str) -> Result<String, String> {
+    let id = text.strip_prefix("acct_").unwrap_or_default();
+    let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_id
+        .then(|| text.to_owned())
+        .ok_or_else(|| "must be acct_ and letters or digits".to_owned())
 }
 
 /// A rate in requests per second.
@@ -223,5 +294,44 @@ mod tests {
                     .is_ok()
             );
         }
+    }
+
+    #[test]
+    fn other_server_accepts_keys_of_its_own_form() {
+        let with = |base: &str, key: &str| {
+            let args = ["--stripe-api-base", base, "--stripe-secret-key", key];
+            config(&args).unwrap().stripe().is_ok()
+        };
+        assert!(with("http://127.0.0.1:8420", "anything"));
+        assert!(with("http://127.0.0.1:8420", "sk_test_x"));
+        assert!(!with("http://127.0.0.1:8420", "pk_test_x"));
+        assert!(!with("http://127.0.0.1:8420", "whsec_x"));
+        assert!(!with("https://api.stripe.com", "anything"));
+        assert!(with("https://api.stripe.com/", "rk_live_x"));
+    }
+
+    #[test]
+    fn stated_account_is_for_another_server_only() {
+        let key = ["--stripe-secret-key", "sk_test_x"];
+        let account = ["--stripe-account", "acct_1"];
+        let base = ["--stripe-api-base", "http://127.0.0.1:8420"];
+        let stripes = config(&[key, account].concat()).unwrap().stripe();
+        let error = stripes.err().unwrap().to_string();
+        assert!(error.contains("STRIPE_ACCOUNT"), "{error}");
+        let other = config(&[key, account, base].concat()).unwrap().stripe();
+        assert!(other.unwrap().states_account());
+        assert!(config(&["--stripe-account", "1"]).is_err());
+    }
+
+    #[test]
+    fn sandbox_is_requested_where_servers_are_configured() {
+        let check = |args: &[&str], has_servers| config(args).unwrap().check_sandbox(has_servers);
+        check(&[], false).unwrap();
+        let error = check(&[], true).unwrap_err().to_string();
+        assert!(error.contains("STRIPE_SANDBOX=true"), "{error}");
+        check(&["--stripe-sandbox", "true"], true).unwrap();
+        assert!(check(&["--stripe-sandbox", "false"], false).is_err());
+        check(&["--stripe-secret-key", "sk_test_x"], true).unwrap();
+        check(&["--stripe-api-base", "http://127.0.0.1:1"], true).unwrap();
     }
 }

@@ -16,6 +16,7 @@ use platform::supervisor::Supervisor;
 use platform::wake::{self, Wake};
 use platform::{admin, database, descriptors, telemetry};
 use sea_orm::DbBackend;
+use sync_worker::config::MISTAKEN_NAMES;
 use sync_worker::engine::Engine;
 use sync_worker::{Config, Gauge, LaneState, Worker};
 
@@ -56,7 +57,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() {
-    let arguments = platform::settings::parse::<Arguments>();
+    let arguments = platform::settings::parse_with::<Arguments>(&MISTAKEN_NAMES);
     platform::process::exit(match arguments.command {
         None => {
             let start = async |supervisor: &mut Supervisor| start(supervisor, arguments).await;
@@ -75,6 +76,13 @@ async fn start(supervisor: &mut Supervisor, arguments: Arguments) -> anyhow::Res
         .broker
         .url()?
         .context("no broker is named: set AMQP_URL or AMQP_URL_FILE")?;
+    arguments.worker.check_sandbox(true)?;
+    if arguments.worker.uses_sandbox()? {
+        let sandbox = &arguments.worker.sandbox_listen;
+        tracing::info!(
+            "no STRIPE_SECRET_KEY is set: the sandbox at {sandbox} is used, and nothing is sent to Stripe"
+        );
+    }
     let stripe = arguments.worker.stripe()?;
     let url = arguments.database.url()?;
     let in_use = sqlite_file::take(url.expose())?;

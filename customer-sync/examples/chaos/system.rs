@@ -126,6 +126,7 @@ impl System {
             self.database(database_url).await?,
             self.broker().await?,
             ("SANDBOX_LISTEN", stripe.to_string()),
+            ("STRIPE_SANDBOX", text("true")),
             ("STRIPE_RATE", text(STRIPE_RATE)),
             ("STRIPE_TIMEOUT", text("5s")),
             ("DOWNSYNC_INTERVAL", text("500ms")),

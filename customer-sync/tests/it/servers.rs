@@ -40,6 +40,7 @@ impl Services {
                 ("AMQP_URL", amqp_url.to_owned()),
                 ("ADMIN_LISTEN", free_address()),
                 ("SANDBOX_LISTEN", sandbox.clone()),
+                ("STRIPE_SANDBOX", "true".to_owned()),
                 ("DOWNSYNC_INTERVAL", "200ms".to_owned()),
                 ("STRIPE_RATE", "1000".to_owned()),
             ];

@@ -21,6 +21,7 @@ fn settings(folder: &Path) -> Vec<(&'static str, String)> {
         ("API_LISTEN", free()),
         ("ADMIN_LISTEN", free()),
         ("SANDBOX_LISTEN", free()),
+        ("STRIPE_SANDBOX", "true".to_owned()),
     ]
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use super::state::load;
+use crate::config::SANDBOX_ACCOUNT;
 use crate::engine::Engine;
 use crate::lane::code;
 use crate::outcome::is_missing;
@@ -92,11 +93,11 @@ pub async fn check_account(engine: &Engine) -> anyhow::Result<()> {
         livemode: engine.stripe.livemode(),
         ..key
     };
-    within_bounds(pin(engine, &key)).await?;
+    let has_pinned = within_bounds(pin(engine, &key)).await?;
     // Another worker may have been first.
     let pinned_now = Identity::pinned(&load(&engine.db, now).await?);
     compare(&pinned_now, &key)?;
-    if pinned_now != pinned {
+    if has_pinned {
         tracing::info!(
             account.id = pinned_now.account.as_deref(),
             livemode = pinned_now.livemode,
@@ -159,8 +160,10 @@ pub fn compare(pinned: &Identity, key: &Identity) -> anyhow::Result<()> {
         ensure!(
             known == account,
             OtherIdentity::account(format!(
-                "the key belongs to Stripe account {account}, but this database to {known}; \
-                 nothing is sent or compared until STRIPE_SECRET_KEY is one of {known} again"
+                "STRIPE_SECRET_KEY is a key of account {}, but this database belongs to {}: nothing is sent or \
+                 compared; give {account} a database of its own (DATABASE_URL, or DATA_DIR), or set a key of {known}",
+                named(account),
+                named(known)
             ))
         );
     }
@@ -169,12 +172,21 @@ pub fn compare(pinned: &Identity, key: &Identity) -> anyhow::Result<()> {
         ensure!(
             known == livemode,
             OtherIdentity::mode(format!(
-                "STRIPE_SECRET_KEY is a key of Stripe's {mode} mode, but this database belongs to {known_mode} mode; \
-                 nothing is sent or compared until it is a {known_mode} mode key again"
+                "STRIPE_SECRET_KEY is a key of Stripe's {mode} mode, but this database belongs to {known_mode} mode: \
+                 nothing is sent or compared; give {mode} mode a database of its own (DATABASE_URL, or DATA_DIR), or \
+                 set a {known_mode} mode key"
             ))
         );
     }
     Ok(())
+}
+
+/// The account, and whether it is the sandbox's.
+fn named(account: &str) -> String {
+    match account {
+        SANDBOX_ACCOUNT => format!("{account} (the sandbox's)"),
+        _ => account.to_owned(),
+    }
 }
 
 /// Stripe's word for a mode.
@@ -220,25 +232,24 @@ async fn newest_linked(engine: &Engine) -> Result<Vec<String>, DbErr> {
         .await
 }
 
-/// Pins what is known of the key and not pinned yet.
-async fn pin(engine: &Engine, key: &Identity) -> Result<(), DbErr> {
+/// Pins what is known of the key and not pinned yet; returns whether that was anything.
+async fn pin(engine: &Engine, key: &Identity) -> Result<bool, DbErr> {
+    let mut pinned = 0;
     if let Some(account) = &key.account {
-        Entity::update_many()
+        let update = Entity::update_many()
             .col_expr(Column::AccountId, Expr::value(account.clone()))
             .filter(Column::Id.eq(ID))
-            .filter(Column::AccountId.is_null())
-            .exec(&engine.db)
-            .await?;
+            .filter(Column::AccountId.is_null());
+        pinned += update.exec(&engine.db).await?.rows_affected;
     }
     if let Some(livemode) = key.livemode {
-        Entity::update_many()
+        let update = Entity::update_many()
             .col_expr(Column::Livemode, Expr::value(livemode))
             .filter(Column::Id.eq(ID))
-            .filter(Column::Livemode.is_null())
-            .exec(&engine.db)
-            .await?;
+            .filter(Column::Livemode.is_null());
+        pinned += update.exec(&engine.db).await?.rows_affected;
     }
-    Ok(())
+    Ok(pinned > 0)
 }
 
 #[cfg(test)]
@@ -263,6 +274,15 @@ mod tests {
             let error = compare(&pinned, &key).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn refusal_names_the_sandbox_and_the_remedy() {
+        let pinned = identity(Some(SANDBOX_ACCOUNT), Some(false));
+        let key = identity(Some("acct_2"), Some(false));
+        let error = compare(&pinned, &key).unwrap_err().to_string();
+        assert!(error.contains("(the sandbox's)"), "{error}");
+        assert!(error.contains("DATABASE_URL"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::{Bytes, BytesMut};
 use platform::config::Secret;
+use platform::settings;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url, redirect};
 use stripe_client_core::{RequestBuilder as TypedRequest, StripeMethod, VERSION};
@@ -40,6 +41,8 @@ pub(super) struct Transport {
     secret_key: Secret,
     pub(super) limiter: Limiter,
     pub(super) reads: Reads,
+    /// The proxy of the environment, for errors: NO_PROXY may exempt the host.
+    proxy: Option<String>,
 }
 
 /// One request, as it is to be sent.
@@ -117,6 +120,7 @@ impl Transport {
             secret_key,
             limiter,
             reads: Reads::default(),
+            proxy: settings::proxy(base.scheme()).filter(|_| !is_loopback(base)),
         })
     }
 
@@ -134,7 +138,15 @@ impl Transport {
         let _permit = self.limiter.turn(lane).await;
         let started = Instant::now();
         let sending = Sending::new(&self.reads, read);
-        let result = self.exchange(request, key).await;
+        let mut result = self.exchange(request, key).await;
+        if let (Err(failure), Some(proxy)) = (&mut result, &self.proxy)
+            && failure.kind == FailureKind::NotSent
+        {
+            let note = format!(
+                "; the environment names the proxy {proxy}, and NO_PROXY exempts hosts from it"
+            );
+            failure.message.push_str(&note);
+        }
         if matches!(&result, Err(failure) if failure.kind == FailureKind::NotSent) {
             sending.never_left();
         }

@@ -108,7 +108,7 @@ async fn probe(engine: &Engine) -> bool {
     }
     match try_key(engine).await {
         Ok(()) => {
-            tracing::info!("stripe answers and takes the key; pushes go on");
+            tracing::info!("Stripe accepts the key; pushes run");
             engine.lane.resume();
             true
         }
@@ -153,6 +153,12 @@ fn keep_stopped(engine: &Engine, error: &anyhow::Error) {
         (Some(Trouble::Mismatched), _) => {
             let reason = words::answers_others(failure);
             engine.lane.stop_for(code::RESPONSES_MISMATCHED, reason);
+        }
+        _ if failure.status == Some(404) && !engine.stripe.states_account() => {
+            engine.lane.stop(format!(
+                "STRIPE_API_BASE has no /v1/account ({failure}): set STRIPE_ACCOUNT=acct_... to state the account; \
+                 pushes wait and go on by themselves"
+            ));
         }
         _ => engine.lane.stop(format!(
             "Stripe does not say whose key STRIPE_SECRET_KEY is ({failure}); \

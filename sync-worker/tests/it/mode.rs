@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use entity::downsync_state::{self, Column, Entity, ID};
+use platform::config::Secret;
 use platform::test_support::sqlite;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::account::check_account;
 use sync_worker::preview;
+use sync_worker::stripe::{Options, Stripe};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Setup, World, client_with_key};
@@ -153,4 +155,18 @@ async fn restricted_key_of_another_account_is_known_by_its_customers() {
     world.faults(RETRIEVE, Kind::OtherAccount);
     let error = world.try_pass().await.unwrap_err().to_string();
     assert!(error.contains("knows none of the customers"), "{error}");
+}
+
+#[tokio::test]
+async fn stated_account_is_pinned_where_the_server_has_none() {
+    let mut world = world().await;
+    world.faults(ACCOUNT, Kind::GarbledBody);
+    check_account(&world.engine).await.unwrap_err();
+    let mut options = Options::new(Secret::new("sk_test_engine"), &world.stripe.url);
+    options.account = Some("acct_1Stated".to_owned());
+    world.engine.stripe = Stripe::new(options).unwrap();
+    check_account(&world.engine).await.unwrap();
+    let state = state(&world).await;
+    assert_eq!(state.account_id.as_deref(), Some("acct_1Stated"));
+    assert_eq!(state.livemode, Some(false));
 }
