@@ -34,6 +34,10 @@ struct Arguments {
     #[arg(long, env = "SANDBOX_FILE")]
     file: Option<PathBuf>,
 
+    /// The account that it plays.
+    #[arg(long = "account", env = "SANDBOX_ACCOUNT", default_value = "acct_1SandboxDefault00", value_parser = account, global = true)]
+    account_id: String,
+
     /// A key to let in, more than once for more; without it, every sk_test_ and rk_test_ key. Keys of live mode make
     /// an account of live mode.
     #[arg(
@@ -111,11 +115,11 @@ enum LogFormat {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = platform::settings::parse::<Arguments>();
     log(arguments.log_format);
     let outcome = match arguments.command {
         Some(Command::Healthcheck) => healthcheck(arguments.listen),
-        Some(Command::Load(load)) => fill(load),
+        Some(Command::Load(load)) => fill(load, arguments.account_id),
         None => serve(arguments),
     };
     match outcome {
@@ -140,6 +144,15 @@ fn log(format: LogFormat) {
     }
 }
 
+/// The id of an account.
+fn account(text: &str) -> Result<String, String> {
+    let id = text.strip_prefix("acct_").unwrap_or_default();
+    let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_id
+        .then(|| text.to_owned())
+        .ok_or_else(|| "must be acct_ and letters or digits".to_owned())
+}
+
 fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let clock = match arguments.manual_clock {
         None => Clock::system(),
@@ -155,6 +168,7 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         livemode,
         file: arguments.file,
         clock,
+        account_id: arguments.account_id,
         seed: arguments.seed,
         requests_per_second: arguments.requests_per_second,
         strict_emails: arguments.strict_emails,
@@ -197,7 +211,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("starting the runtime")
 }
 
-fn fill(load: Load) -> anyhow::Result<()> {
+fn fill(load: Load, account_id: String) -> anyhow::Result<()> {
     let Load {
         customers,
         load_seed: seed,
@@ -209,6 +223,7 @@ fn fill(load: Load) -> anyhow::Result<()> {
         Some(url) => runtime()?.block_on(fill_running(&url, customers, seed))?,
         None => Sandbox::open(Options {
             file,
+            account_id,
             ..Options::default()
         })?
         .load(customers, seed)?,

@@ -252,3 +252,24 @@ async fn the_clock_moves_over_http_only_when_it_is_manual() {
         200
     );
 }
+
+#[tokio::test]
+async fn account_is_the_one_that_it_is_started_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(&folder);
+    let run = |account: &str| {
+        let mut command = std::process::Command::new(BINARY);
+        command.args(["load", "1", "--account", account, "--file"]);
+        command.arg(&file).output().unwrap()
+    };
+    assert!(run("acct_1Other").status.success());
+    let other = Options {
+        account_id: "acct_1Other".to_owned(),
+        ..with_file(&file)
+    };
+    assert_eq!(Sandbox::open(other).unwrap().customer_count(), 1);
+    let refused = run("acct_1Another");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("acct_1Other"), "{said}");
+    assert_eq!(run("1Other").status.code(), Some(2));
+}
