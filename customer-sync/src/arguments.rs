@@ -27,6 +27,15 @@ pub(crate) struct Arguments {
     /// A file that holds the database's URL
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "PATH")]
     pub(crate) database_url_file: Option<PathBuf>,
+    /// How many database connections this process may hold
+    #[arg(
+        long,
+        env = "DATABASE_CONNECTIONS",
+        default_value_t = 24,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000),
+    )]
+    pub(crate) database_connections: u32,
     #[command(flatten)]
     pub(crate) api: api::Config,
     #[command(flatten)]
@@ -75,6 +84,13 @@ pub(crate) enum Command {
 }
 
 impl Arguments {
+    /// Whether PostgreSQL or RabbitMQ is configured.
+    pub(crate) fn has_servers(&self) -> anyhow::Result<bool> {
+        let database = self.database_url()?;
+        let is_postgres = database.is_some_and(|url| url.expose().starts_with("postgres"));
+        Ok(is_postgres || self.broker.url()?.is_some())
+    }
+
     /// The database's URL, where one is named; else it is SQLite under DATA_DIR.
     pub(crate) fn database_url(&self) -> anyhow::Result<Option<Secret>> {
         secret(&self.database_url, &self.database_url_file, "DATABASE_URL")

@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use platform::admin;
 use platform::process::exit;
+use sync_worker::config::MISTAKEN_NAMES;
 
 mod arguments;
 mod bar;
 mod command;
 mod greeting;
+mod layout;
 mod run;
 mod state;
 
@@ -16,7 +18,7 @@ use arguments::{Arguments, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut arguments = platform::settings::parse::<Arguments>();
+    let mut arguments = platform::settings::parse_with::<Arguments>(&MISTAKEN_NAMES);
     match arguments.command.take() {
         None => exit(run::run(arguments).await),
         Some(Command::Healthcheck) => exit(admin::healthcheck(&arguments.api.api_listen).await),

@@ -24,6 +24,7 @@ use sync_worker::{LaneState, Worker};
 use crate::arguments::Arguments;
 use crate::bar;
 use crate::greeting::{self, Places};
+use crate::layout;
 use crate::state::{self, Folder};
 
 /// Longer than a push may take.
@@ -54,15 +55,18 @@ async fn start(
     let hosts = arguments.api.hosts(&listener)?;
     let webhook_secrets = arguments.api.webhook_secrets()?;
     let amqp_url = arguments.broker.url()?;
-    let folder = Folder::take(&arguments.data_dir)?;
-    let database = sqlite_file::take(state::url(&arguments)?.expose())?;
-    let places = Places {
-        api: format!("http://{}", listener.local_addr()?),
-        sandbox: start_sandbox(&mut arguments, supervisor).await?,
-        needs_key: !keys.is_empty(),
-    };
+    arguments.worker.check_sandbox(arguments.has_servers()?)?;
+    let kept = take(&arguments).await?;
+    let (api, needs_key) = (listener.local_addr()?, !keys.is_empty());
+    let sandbox = start_sandbox(&mut arguments, supervisor).await?;
     let stripe = arguments.worker.stripe()?;
     let (db, url) = state::open(&arguments).await?;
+    let places = Places {
+        api: format!("http://{api}"),
+        data: greeting::Data::read(&arguments, &db).await?,
+        sandbox,
+        needs_key,
+    };
     let broker = broker(amqp_url);
     let clock = Clock::system();
     let (wake, inbox) = (Wake::default(), Wake::default());
@@ -109,9 +113,19 @@ async fn start(
         webhook_secrets,
         email_policy: arguments.api.email_reject,
     };
-    let reserved = database::descriptors(state::CONNECTIONS) + OTHER_DESCRIPTORS;
+    let reserved = database::descriptors(arguments.database_connections) + OTHER_DESCRIPTORS;
     api::start(supervisor, &arguments.api, listener, app, reserved).await?;
     greeting::print(&places);
+    Ok(kept)
+}
+
+/// Takes the folder and a SQLite file for this process.
+async fn take(arguments: &Arguments) -> anyhow::Result<(Folder, Option<InUse>)> {
+    let folder = Folder::take(&arguments.data_dir)?;
+    if arguments.database_url()?.is_none() {
+        layout::upgrade(&arguments.data_dir).await?;
+    }
+    let database = sqlite_file::take(state::url(arguments)?.expose())?;
     Ok((folder, database))
 }
 
@@ -166,7 +180,7 @@ async fn start_sandbox(
         .context("starting the Stripe sandbox (SANDBOX_LISTEN)")?;
     let address = listener.local_addr()?;
     let options = stripe_sandbox::Options {
-        file: Some(state::sandbox_file(&arguments.data_dir)),
+        file: Some(layout::sandbox_file(&arguments.data_dir)),
         ..Default::default()
     };
     // A large file takes some time to read, and a signal is to end that too.

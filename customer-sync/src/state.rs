@@ -1,7 +1,7 @@
 //! What the process keeps on disk: its folder, which one process may use at a time, and its database.
 
 use std::fs::{DirBuilder, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -14,9 +14,7 @@ use platform::sqlite_file;
 use sea_orm::{DbBackend, DbErr};
 
 use crate::arguments::Arguments;
-
-/// Connections to the database: the API's, the relay's and the worker's together.
-pub(crate) const CONNECTIONS: u32 = 24;
+use crate::layout;
 
 /// Between attempts to apply the schema.
 const MIGRATION_RETRY: Backoff = Backoff {
@@ -49,10 +47,12 @@ impl Folder {
             )
         })?;
         // Older versions left them as the umask had them.
-        for file in sqlite_file::with_logs(&file(path)) {
-            sqlite_file::make_private(&file);
+        for database in layout::databases(path) {
+            for file in sqlite_file::with_logs(&database) {
+                sqlite_file::make_private(&file);
+            }
         }
-        sqlite_file::make_private(&sandbox_file(path));
+        sqlite_file::make_private(&layout::sandbox_file(path));
         Ok(Self { _lock: lock })
     }
 }
@@ -60,7 +60,7 @@ impl Folder {
 /// The database, with the schema in place.
 pub(crate) async fn open(arguments: &Arguments) -> anyhow::Result<(Database, Secret)> {
     let url = url(arguments)?;
-    let db = database::connect_lazy(&url, CONNECTIONS)
+    let db = database::connect_lazy(&url, arguments.database_connections)
         .await
         .context("opening the database")?;
     let schema = migrate(&db)
@@ -98,8 +98,15 @@ async fn migrate_once(db: &Database) -> Result<Schema, DbErr> {
     if !matches!(schema, Schema::Missing | Schema::Older(_)) {
         return Ok(schema);
     }
-    if db.is_pooled() {
-        // A connection pooler keeps a session for the time of a transaction.
+    if let Schema::Older(missing) = &schema {
+        tracing::info!(
+            migrations = missing.len(),
+            "updating the schema of the database"
+        );
+    }
+    if db.is_pooled() || db.get_database_backend() == DbBackend::Sqlite {
+        // A connection pooler keeps a session for the time of a transaction. On SQLite the migrator opens none, and a
+        // migration that is killed would leave a part of itself.
         let tx = database::begin(db).await?;
         Migrator::up(&tx, None).await?;
         tx.commit().await?;
@@ -114,18 +121,8 @@ pub(crate) fn url(arguments: &Arguments) -> anyhow::Result<Secret> {
     match arguments.database_url()? {
         Some(url) => Ok(url),
         None => {
-            let url = sqlite_file::url_of(&file(&arguments.data_dir))?;
+            let url = sqlite_file::url_of(&layout::selected(arguments)?)?;
             Ok(Secret::new(url))
         }
     }
-}
-
-/// Where the sandbox of a folder keeps its customers.
-pub(crate) fn sandbox_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("sandbox.jsonl")
-}
-
-/// The database of a folder, where none is named.
-pub(crate) fn file(data_dir: &Path) -> PathBuf {
-    data_dir.join("customer-sync.db")
 }

@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use migration::{Migrator, MigratorTrait, schema};
+use migration::schema::{self, Schema};
+use migration::{Migrator, MigratorTrait};
 use platform::config::{LogArgs, Secret, secret};
-use platform::{database, redact, telemetry};
+use platform::database::{self, Database};
+use platform::{redact, telemetry};
+use sea_orm::{DbBackend, DbErr};
 
 #[derive(Parser)]
 #[command(
@@ -15,11 +18,11 @@ use platform::{database, redact, telemetry};
     version
 )]
 struct Arguments {
-    /// postgres://user:password@host/database, or sqlite://path?mode=rwc
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    /// The database, as postgres://user:password@host/name or sqlite:path
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<Secret>,
-    /// A file that holds the database URL
-    #[arg(long, env = "DATABASE_URL_FILE", global = true, value_name = "PATH")]
+    /// A file that holds the database's URL
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "PATH")]
     database_url_file: Option<PathBuf>,
     #[command(flatten)]
     log: LogArgs,
@@ -83,6 +86,16 @@ async fn signalled() -> anyhow::Error {
     }
 }
 
+/// On SQLite the migrator opens no transaction, and a migration that is killed would leave a part of itself.
+async fn up(database: &Database) -> Result<(), DbErr> {
+    if database.get_database_backend() != DbBackend::Sqlite {
+        return Migrator::up(&database.connection(), None).await;
+    }
+    let tx = database::begin(database).await?;
+    Migrator::up(&tx, None).await?;
+    tx.commit().await
+}
+
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let url = secret(
         &arguments.database_url,
@@ -91,14 +104,17 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     )?;
     let url = url.context("set DATABASE_URL, such as postgres://user@host/database")?;
     let _in_use = platform::sqlite_file::take(url.expose())?;
-    let db = database::connect(&url, 1)
+    let database = database::connect(&url, 1)
         .await
-        .context("connecting to the database of DATABASE_URL")?
-        .connection();
+        .context("connecting to the database of DATABASE_URL")?;
+    let db = database.connection();
     match arguments.command {
-        Command::Up => Migrator::up(&db, None)
-            .await
-            .context("applying the schema")?,
+        Command::Up => {
+            if let Schema::Older(missing) = schema::read(&db).await? {
+                tracing::info!("applying {}", missing.join(", "));
+            }
+            up(&database).await.context("applying the schema")?;
+        }
         Command::Down => Migrator::down(&db, Some(1))
             .await
             .context("taking back the latest migration")?,

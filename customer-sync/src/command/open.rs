@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use migration::schema::Schema;
 use platform::clock::Clock;
 use platform::database::{self, Database};
@@ -14,6 +14,7 @@ use sync_worker::LaneState;
 use sync_worker::engine::Engine;
 
 use crate::arguments::Arguments;
+use crate::layout;
 use crate::state::{self, Folder};
 
 /// A command does one thing at a time; some more for what is still being given back.
@@ -31,19 +32,16 @@ pub(crate) struct Opened {
 /// # Errors
 /// A running customer-sync has it (SQLite), or it has another schema.
 pub(crate) async fn existing(arguments: &Arguments) -> anyhow::Result<Opened> {
+    let is_named = arguments.database_url()?.is_some();
     let url = state::url(arguments)?;
     let is_sqlite = url.expose().starts_with("sqlite:");
-    if arguments.database_url()?.is_none() {
-        let file = state::file(&arguments.data_dir);
-        ensure!(
-            file.exists(),
-            "there is no database {}: name another DATA_DIR, or DATABASE_URL",
-            file.display()
-        );
-    }
-    let folder = is_sqlite
+    let may_exist = is_named || arguments.data_dir.is_dir();
+    let folder = (is_sqlite && may_exist)
         .then(|| Folder::take(&arguments.data_dir))
         .transpose()?;
+    if !is_named {
+        ensure_there_is_one(arguments).await?;
+    }
     let in_use = sqlite_file::take(url.expose())?;
     let db = database::connect(&url, CONNECTIONS)
         .await
@@ -62,16 +60,45 @@ pub(crate) async fn existing(arguments: &Arguments) -> anyhow::Result<Opened> {
 /// As [`existing`]'s.
 pub(crate) async fn existing_if_any(arguments: &Arguments) -> anyhow::Result<Option<Opened>> {
     let is_named = arguments.database_url()?.is_some();
-    if !is_named && !state::file(&arguments.data_dir).exists() {
+    if !is_named && !arguments.data_dir.is_dir() {
         return Ok(None);
     }
-    let is_sqlite = state::url(arguments)?.expose().starts_with("sqlite:");
-    if is_sqlite && Folder::take(&arguments.data_dir).is_err() {
-        let note = "a running customer-sync has the database, so the key is not compared with it";
-        let _ = writeln!(std::io::stderr(), "{note}");
-        return Ok(None);
+    if state::url(arguments)?.expose().starts_with("sqlite:") {
+        let Ok(_folder) = Folder::take(&arguments.data_dir) else {
+            let note =
+                "a running customer-sync has the database, so the key is not compared with it";
+            let _ = writeln!(std::io::stderr(), "{note}");
+            return Ok(None);
+        };
+        if !is_named {
+            layout::upgrade(&arguments.data_dir).await?;
+            if !layout::selected(arguments)?.exists() {
+                return Ok(None);
+            }
+        }
     }
     existing(arguments).await.map(Some)
+}
+
+/// # Errors
+/// The folder has no database for these settings.
+async fn ensure_there_is_one(arguments: &Arguments) -> anyhow::Result<()> {
+    let file = layout::selected(arguments)?;
+    let file = file.display();
+    if arguments.data_dir.is_dir() {
+        layout::upgrade(&arguments.data_dir).await?;
+        if layout::selected(arguments)?.exists() {
+            return Ok(());
+        }
+        if let Some(unused) = layout::unused(arguments)? {
+            let which = match arguments.worker.uses_sandbox()? {
+                true => "is an account's: set STRIPE_SECRET_KEY to use it",
+                false => "is the sandbox's: unset STRIPE_SECRET_KEY and STRIPE_API_BASE to use it",
+            };
+            bail!("there is no database {file}; {} {which}", unused.display());
+        }
+    }
+    bail!("there is no database {file}: name another DATA_DIR, or DATABASE_URL")
 }
 
 /// A database that may be filled: on SQLite it is made if it is missing.
@@ -84,6 +111,11 @@ pub(crate) async fn fillable(arguments: &Arguments) -> anyhow::Result<Opened> {
         return existing(arguments).await;
     }
     let folder = Some(Folder::take(&arguments.data_dir)?);
+    if arguments.database_url()?.is_none() {
+        layout::upgrade(&arguments.data_dir).await?;
+        let file = layout::selected(arguments)?;
+        tracing::info!("the database is {}", file.display());
+    }
     let in_use = sqlite_file::take(url.expose())?;
     let (db, _) = state::open(arguments).await?;
     Ok(Opened {
@@ -114,9 +146,10 @@ pub(crate) struct Worker {
 /// A worker on a database that is there. Without a key Stripe is the sandbox: the one that is kept in DATA_DIR, where
 /// no running process has it, else the one at SANDBOX_LISTEN.
 pub(crate) async fn worker(arguments: &mut Arguments) -> anyhow::Result<Worker> {
+    arguments.worker.check_sandbox(arguments.has_servers()?)?;
     let opened = existing(arguments).await?;
     let mut sandbox = None;
-    let file = state::sandbox_file(&arguments.data_dir);
+    let file = layout::sandbox_file(&arguments.data_dir);
     if opened.folder.is_some() && arguments.worker.uses_sandbox()? && file.exists() {
         let running = stripe_sandbox::start(stripe_sandbox::Options {
             file: Some(file),

@@ -48,6 +48,7 @@ pub(crate) async fn run(webhook: Webhook, arguments: &Arguments) -> anyhow::Resu
 }
 
 async fn said(webhook: Webhook, arguments: &Arguments) -> anyhow::Result<Said> {
+    arguments.worker.check_sandbox(arguments.has_servers()?)?;
     let stripe = arguments.worker.stripe()?;
     match webhook {
         Webhook::Register { url } => {
