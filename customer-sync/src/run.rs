@@ -55,17 +55,15 @@ async fn start(
     let hosts = arguments.api.hosts(&listener)?;
     let webhook_secrets = arguments.api.webhook_secrets()?;
     let amqp_url = arguments.broker.url()?;
-    arguments.worker.check_sandbox(arguments.has_servers()?)?;
     let kept = take(&arguments).await?;
-    let (api, needs_key) = (listener.local_addr()?, !keys.is_empty());
     let sandbox = start_sandbox(&mut arguments, supervisor).await?;
     let stripe = arguments.worker.stripe()?;
     let (db, url) = state::open(&arguments).await?;
     let places = Places {
-        api: format!("http://{api}"),
+        api: format!("http://{}", listener.local_addr()?),
         data: greeting::Data::read(&arguments, &db).await?,
         sandbox,
-        needs_key,
+        needs_key: !keys.is_empty(),
     };
     let broker = broker(amqp_url);
     let clock = Clock::system();
@@ -119,8 +117,9 @@ async fn start(
     Ok(kept)
 }
 
-/// Takes the folder and a SQLite file for this process.
+/// Takes the folder and a SQLite file for this process, unless Stripe's key is missing.
 async fn take(arguments: &Arguments) -> anyhow::Result<(Folder, Option<InUse>)> {
+    arguments.worker.check_sandbox(arguments.has_servers()?)?;
     let folder = Folder::take(&arguments.data_dir)?;
     if arguments.database_url()?.is_none() {
         layout::upgrade(&arguments.data_dir).await?;
