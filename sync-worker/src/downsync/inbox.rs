@@ -211,6 +211,10 @@ async fn read(engine: &Engine, open: Open) -> Read {
 
 /// The same in a task of its own. A read that is not polled while the loop waits for the database would keep its
 /// connection, and with few connections there would be none left for the loop.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task is awaited, and ends with the stream"
+)]
 fn read_in_task(engine: &Engine, open: Open) -> impl Future<Output = Read> + use<> {
     let (engine, again) = (engine.clone(), open.clone());
     let task = AbortOnDropHandle::new(tokio::spawn(async move { read(&engine, open).await }));
