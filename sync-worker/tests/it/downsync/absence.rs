@@ -169,7 +169,7 @@ async fn another_accounts_customers_are_neither_taken_nor_missed() {
     world.watch_writes().await;
     world.faults("*", Kind::OtherAccount);
     let error = world.try_pass().await.unwrap_err().to_string();
-    assert!(error.contains("belongs to Stripe account"), "{error}");
+    assert!(error.contains("but this database belongs to"), "{error}");
     assert!(world.writes().await.is_empty());
     world.heal();
     world.pass().await;

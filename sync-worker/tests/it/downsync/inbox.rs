@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use entity::stripe_event;
+use platform::database;
 use platform::lease::Lease;
-use platform::test_support::until;
+use platform::test_support::{postgres, until};
 use sea_orm::EntityTrait;
 use stripe_sandbox::fault::Kind;
 use sync_worker::downsync::inbox::GAP;
@@ -44,14 +45,14 @@ async fn is_named(world: &World, id: uuid::Uuid, name: &str) {
 #[tokio::test]
 async fn an_event_comes_home_when_the_inbox_is_woken_and_no_poll_is_needed() {
     let world = World::with(Setup::in_real_time()).await;
+    let mut rows = Vec::new();
+    for n in 0..20 {
+        let email = format!("{n}@x.io");
+        rows.push(world.synced(&[("email", &email), ("name", "A")]).await);
+    }
     let scan = world.scan();
     let inbox = scan.inbox.clone();
     beside(&world, scan, async || {
-        let mut rows = Vec::new();
-        for n in 0..20 {
-            let email = format!("{n}@x.io");
-            rows.push(world.synced(&[("email", &email), ("name", "A")]).await);
-        }
         let started = Instant::now();
         world.forget_requests();
         for row in &rows {
@@ -210,4 +211,20 @@ async fn a_customer_that_cannot_be_read_holds_up_no_event_of_another() {
         is_named(&world, poison.id, "B").await;
     })
     .await;
+}
+
+/// Fewer than reads of customers side by side: those that are under way must leave some to the loop.
+#[tokio::test]
+async fn events_are_applied_with_few_database_connections() {
+    const CUSTOMERS: usize = 60;
+    let mut database = postgres().await;
+    database.connection = database::connect(&database.url, 2).await.unwrap();
+    let world = World::on(database, Setup::default()).await;
+    for number in 0..CUSTOMERS {
+        world.stripe_creates(&[("email", &format!("{number}@x.io"))]);
+    }
+    let applied = tokio::time::timeout(Duration::from_secs(20), world.events());
+    applied.await.expect("no read waits for a connection");
+    world.settle().await;
+    assert_eq!(world.rows().await.len(), CUSTOMERS);
 }

@@ -67,7 +67,7 @@ async fn nothing_is_pushed_before_stripe_has_said_that_the_key_is_the_databases(
         rest().await;
     }
     let reason = world.engine.lane.stopped().unwrap();
-    assert!(reason.contains("belongs to Stripe account"), "{reason}");
+    assert!(reason.contains("but this database belongs to"), "{reason}");
     assert!(world.calls().is_empty());
     world.heal();
     world.retry().await;
