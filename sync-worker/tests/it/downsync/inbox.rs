@@ -53,6 +53,16 @@ async fn an_event_comes_home_when_the_inbox_is_woken_and_no_poll_is_needed() {
     let scan = world.scan();
     let inbox = scan.inbox.clone();
     beside(&world, scan, async || {
+        // Its first poll and pass, which are not what this is about.
+        until("the scanner has polled", LIMIT, async || {
+            let reads = world.reads();
+            reads
+                .iter()
+                .any(|read| read.contains("/v1/events"))
+                .then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let started = Instant::now();
         world.forget_requests();
         for row in &rows {
