@@ -5,40 +5,20 @@ use std::time::{Duration, Instant};
 
 use entity::change::Position;
 use entity::fields::Fields;
-use entity::{change, customer, installation, outbox, timeline, write};
+use entity::{change, customer, installation, timeline, write};
 use platform::database::begin;
-use platform::lease::{Held, Lease};
 use platform::test_support::{each_database, postgres, until};
 use sea_orm::{ConnectionTrait, EntityTrait};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::client::{Api, CUSTOMERS, path_of};
+use crate::client::{Api, CUSTOMERS, Publisher, path_of};
 
 /// A cursor before every change.
 const START: &str = "AAAAAAAAAAAAAAAAAAAAAP__________AAAAAAAAAAA";
 const PATIENCE: Duration = Duration::from_secs(60);
 const CHANGES: &str = "/api/v1/changes";
-
-/// Publishes everything as the relay does.
-struct Publisher(Held);
-
-impl Publisher {
-    async fn new(api: &Api) -> Self {
-        let lease = Lease::new("outbox-relay", Duration::from_secs(600));
-        Self(lease.acquire(&api.db, &api.clock).await.unwrap().unwrap())
-    }
-
-    async fn publish(&self, api: &Api) {
-        let ids: Vec<i64> = api.outbox().await.iter().map(|row| row.id).collect();
-        let tx = begin(&api.db).await.unwrap();
-        let by = ("outbox-relay", self.0.epoch());
-        let settled = outbox::settle(&tx, &ids, by, api.now().await).await;
-        assert_eq!(settled.unwrap(), ids.len() as u64);
-        tx.commit().await.unwrap();
-    }
-}
 
 async fn source(api: &Api) {
     let tx = begin(&api.db).await.unwrap();

@@ -9,9 +9,10 @@ use entity::email::Policy;
 use entity::{customer, outbox};
 use platform::clock::Clock;
 use platform::config::Secret;
-use platform::database::Database;
+use platform::database::{Database, begin};
 use platform::health::Health;
 use platform::http::site::Hosts;
+use platform::lease::{Held, Lease};
 use platform::telemetry;
 use platform::test_support::TestDatabase;
 use platform::wake::Wake;
@@ -167,6 +168,25 @@ impl Api {
     pub(crate) async fn outbox(&self) -> Vec<outbox::Model> {
         let rows = outbox::Entity::find().order_by_asc(outbox::Column::Id);
         rows.all(&self.db).await.unwrap()
+    }
+}
+
+/// Publishes everything as the relay does, and so moves it to the timeline.
+pub(crate) struct Publisher(Held);
+
+impl Publisher {
+    pub(crate) async fn new(api: &Api) -> Self {
+        let lease = Lease::new("outbox-relay", Duration::from_secs(600));
+        Self(lease.acquire(&api.db, &api.clock).await.unwrap().unwrap())
+    }
+
+    pub(crate) async fn publish(&self, api: &Api) {
+        let ids: Vec<i64> = api.outbox().await.iter().map(|row| row.id).collect();
+        let tx = begin(&api.db).await.unwrap();
+        let by = ("outbox-relay", self.0.epoch());
+        let settled = outbox::settle(&tx, &ids, by, api.now().await).await;
+        assert_eq!(settled.unwrap(), ids.len() as u64);
+        tx.commit().await.unwrap();
     }
 }
 

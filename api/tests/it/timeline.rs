@@ -4,23 +4,10 @@ use std::time::Duration;
 
 use entity::timeline::{self, Detail, Step};
 use platform::database::begin;
-use platform::lease::Lease;
 use platform::test_support::each_database;
 use serde_json::{Value, json};
 
-use crate::client::{Api, path_of};
-
-/// The relay's part: everything is published, and moved to the timeline.
-async fn publish(api: &Api) {
-    let lease = Lease::new("outbox-relay", Duration::from_secs(600));
-    let held = lease.acquire(&api.db, &api.clock).await.unwrap().unwrap();
-    let ids: Vec<i64> = api.outbox().await.iter().map(|row| row.id).collect();
-    let tx = begin(&api.db).await.unwrap();
-    let by = ("outbox-relay", held.epoch());
-    let settled = entity::outbox::settle(&tx, &ids, by, api.now().await).await;
-    assert_eq!(settled.unwrap(), ids.len() as u64);
-    tx.commit().await.unwrap();
-}
+use crate::client::{Api, Publisher, path_of};
 
 async fn note(api: &Api, customer: &Value, step: Step, detail: Detail) -> Value {
     let now = api.now().await;
@@ -63,7 +50,7 @@ async fn a_commit_is_told_at_once_and_stays_when_it_is_published() {
         assert_eq!(fresh, json!({"data": expected, "next_cursor": null}));
         api.created("al@example.com").await;
         // The statement's time on Postgres is the server's.
-        publish(&api).await;
+        Publisher::new(&api).await.publish(&api).await;
         let published = api.get(&path).await.expect(200);
         assert_eq!(published["data"][0], expected[0]);
         assert_eq!(steps(&published), told(&[("commit", 1), ("publish", 1)]));
@@ -105,7 +92,7 @@ async fn pages_hold_every_step_once_while_the_relay_moves_them() {
             let page = api.get(&query).await.expect(200);
             seen.extend(steps(&page));
             if seen.len() == 4 {
-                publish(&api).await;
+                Publisher::new(&api).await.publish(&api).await;
             }
             match page["next_cursor"].as_str() {
                 Some(cursor) => query = format!("{path}&cursor={cursor}"),
