@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn half_open_lane_is_closed_by_an_answer_that_disproves_its_reason() {
+    async fn answer_that_disproves_the_reason_closes_half_open_lane() {
         let refused_key = LaneState::default();
         refused_key.stop_for(code::KEY_REFUSED, "refused");
         refused_key.resume();

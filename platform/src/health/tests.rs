@@ -33,7 +33,7 @@ async fn a_component_is_not_ready_until_its_first_beat() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_component_that_falls_silent_is_stalled_and_recovers_with_a_beat() {
+async fn silent_component_is_stalled_until_its_next_heartbeat() {
     let health = Health::new();
     let component = health.component("relay", LIMIT);
     component.ok();
@@ -72,7 +72,7 @@ async fn one_that_never_started_is_stalled_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_problem_shows_its_latest_words_and_how_long_there_has_been_one() {
+async fn problem_shows_its_latest_text_and_first_time() {
     let health = Health::new();
     let component = health.component("relay", LIMIT);
     component.ok();

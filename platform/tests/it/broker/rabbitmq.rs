@@ -95,7 +95,7 @@ async fn a_message_is_confirmed_without_a_consumer_and_waits_for_one() {
 
 /// A queue of another application, bound to the public exchange.
 #[tokio::test]
-async fn a_foreign_queue_gets_every_event_in_order_and_nothing_internal() {
+async fn foreign_queue_receives_all_events_and_nothing_internal() {
     let backend = RabbitMq::start().await;
     let mut publisher = backend.broker().publisher().await.unwrap();
     let (_connection, channel) = raw(&rabbitmq_url()).await;

@@ -99,7 +99,7 @@ async fn another_account_has_other_customers_and_another_id() {
 }
 
 #[tokio::test]
-async fn other_mode_has_the_same_id_and_names_the_customers_of_this_one() {
+async fn other_mode_has_the_same_id_and_names_customers_of_this() {
     let account = Account::manual().await;
     let id = account.create(&[("name", "A")]).await;
     let own = account.get("/v1/account").await.body["id"].clone();

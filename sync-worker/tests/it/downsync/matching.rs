@@ -184,7 +184,7 @@ async fn real_addresses_of_stripe_become_customers() {
 
 /// A23: a person changes the form of the domain only.
 #[tokio::test]
-async fn form_of_a_domain_that_is_changed_in_stripe_comes_home_and_stays() {
+async fn domain_form_changed_in_stripe_is_applied_and_kept() {
     let world = World::new().await;
     let row = world.synced(&[("email", "bob@münchen.de")]).await;
     let ascii = "bob@xn--mnchen-3ya.de";

@@ -11,7 +11,7 @@ use crate::harness::{World, each_world};
 
 /// A22
 #[tokio::test]
-async fn row_takes_the_other_customer_when_its_own_is_deleted_in_stripe() {
+async fn row_is_linked_to_other_customer_after_deletion_in_stripe() {
     each_world(async |world| {
         let row = world
             .synced(&[("email", "a@x.io"), ("name", "ours"), ("phone", "1")])
