@@ -22,6 +22,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -47,6 +48,8 @@ struct Model {
     ledger: Ledger,
     /// How the log calls the rows, by their order.
     rows: HashMap<Uuid, usize>,
+    /// The next attempts that the seed has chosen.
+    settled: HashMap<Uuid, DateTime<Utc>>,
     log: Vec<Line>,
 }
 
@@ -68,6 +71,7 @@ impl Model {
             bag: Bag::default(),
             ledger: Ledger::default(),
             rows: HashMap::new(),
+            settled: HashMap::new(),
             log: Vec::new(),
         };
         let policy = model.world.workers[0].policy;

@@ -162,23 +162,25 @@ impl Model {
         }
     }
 
-    /// The code rolls dice of its own for its retries, so that customers don't come back together; here the
-    /// seed says when.
+    /// The code chooses random times for its retries, so that customers don't come back together; here the seed
+    /// chooses them.
     pub(super) async fn settle_jitter(&mut self) {
         let db = &self.world.db;
         let waiting = Entity::find()
             .filter(Column::NextAttemptAt.is_not_null())
-            .filter(Column::PushToken.is_null())
-            .order_by_asc(Column::CustomerId);
-        for link in waiting.all(db).await.unwrap() {
+            .filter(Column::PushToken.is_null());
+        let mut waiting = waiting.all(db).await.unwrap();
+        // Ids of rows are another play's others; the order of creation and Stripe's ids are the same.
+        waiting.sort_by_key(|link| (self.rows.get(&link.customer_id), link.stripe_id.clone()));
+        for link in waiting {
             let jittered = link.next_attempt_at.filter(|at| *at > link.updated_at);
-            let Some(at) = jittered.filter(|at| at.timestamp_subsec_micros() % 1_000 != 777) else {
+            let settled = self.settled.get(&link.customer_id);
+            if jittered.is_none() || jittered.as_ref() == settled {
                 continue;
-            };
-            let _ = at;
-            let rest = chrono::Duration::seconds(self.rng.random_range(1..30));
-            let settled = (link.updated_at + rest).timestamp_millis() * 1_000 + 777;
-            let settled = chrono::DateTime::from_timestamp_micros(settled).unwrap();
+            }
+            let rest = chrono::Duration::milliseconds(self.rng.random_range(1_000..30_000));
+            let settled = link.updated_at + rest;
+            self.settled.insert(link.customer_id, settled);
             Entity::update_many()
                 .col_expr(Column::NextAttemptAt, Expr::value(settled))
                 .filter(Column::CustomerId.eq(link.customer_id))
