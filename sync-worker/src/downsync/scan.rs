@@ -107,8 +107,11 @@ pub async fn run(scan: Scan, stop: CancellationToken) -> anyhow::Result<()> {
                 tracing::warn!("the scanner's lease was lost; another one may scan");
             }
         }
-        if stop.is_cancelled() {
-            within_bounds(lease.release(&engine.db, &held)).await?;
+        if stop.is_cancelled()
+            && let Err(error) = within_bounds(lease.release(&engine.db, &held)).await
+        {
+            // It expires by itself.
+            tracing::warn!(%error, "releasing the scanner's lease");
         }
     }
     Ok(())

@@ -6,9 +6,11 @@ use entity::customer;
 use entity::message::{Changed, EXCHANGE, Origin, QUEUES, SOURCE, UPSYNC};
 use platform::broker::{Broker, Message, Outcome, Topology};
 use platform::health::Health;
+use platform::lease;
 use platform::supervisor::Supervisor;
 use platform::test_support::until;
 use platform::wake::Wake;
+use sea_orm::{ConnectionTrait, EntityTrait};
 use stripe_sandbox::fault::Kind;
 use sync_worker::Worker;
 use sync_worker::downsync::scan::Intervals;
@@ -124,4 +126,26 @@ async fn a_worker_that_starts_after_a_pause_goes_on_where_the_last_one_stopped()
     world.assert_in_step(edited.id).await;
     world.assert_in_step(begun.id).await;
     assert_eq!(world.made_for(begun.id), 1);
+}
+
+/// What a worker cannot give back expires by itself, and is no failure of the stop.
+#[tokio::test]
+async fn worker_stops_well_without_its_leases() {
+    let world = World::with(Setup::in_real_time()).await;
+    let supervisor = running(&world, &world.broker).await;
+    let stop = CancellationToken::new();
+    let work = async {
+        let db = &world.engine.db;
+        until("it holds both leases", LIMIT, async || {
+            let leases = lease::Entity::find().all(db).await.unwrap();
+            let held = leases.iter().filter(|lease| !lease.owner.is_empty());
+            (held.count() == 2).then_some(())
+        })
+        .await;
+        let rename = "ALTER TABLE lease RENAME TO away";
+        db.execute_unprepared(rename).await.unwrap();
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(supervisor.run_until(stop.cancelled()), work);
+    ended.unwrap();
 }
