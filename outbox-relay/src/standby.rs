@@ -146,7 +146,7 @@ pub(crate) async fn wait(relay: &Relay, lease: &Lease, stop: &CancellationToken)
                     ),
                     false => relay.health.relay.idle(),
                 }
-                jitter(relay.options.poll.min(lease.ttl))
+                jitter(relay.options.poll.min(lease.ttl / 10))
             }
             Err(error) => {
                 attempt += 1;

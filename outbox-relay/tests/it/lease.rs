@@ -7,7 +7,7 @@ use entity::timeline;
 use outbox_relay::{Active, Error, LEASE};
 use platform::database::Database;
 use platform::lease;
-use platform::test_support::{each_database, until};
+use platform::test_support::{each_database, sqlite, until};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
@@ -101,6 +101,32 @@ async fn a_standby_takes_over_when_the_active_one_stops() {
         until_empty(db).await;
         until_ok(&second_health, "relay").await;
     })
+    .await;
+}
+
+/// RELAY_POLL is about the outbox, not about the lease.
+#[tokio::test]
+async fn a_standby_with_a_long_poll_takes_over_in_time() {
+    let database = sqlite().await;
+    let db = &database.connection;
+    let broker = in_process();
+    let (mut first, first_health) = relay(db, &broker);
+    let (mut second, second_health) = relay(db, &broker);
+    for relay in [&mut first, &mut second] {
+        relay.options.lease_ttl = Duration::from_secs(25);
+        relay.options.poll = Duration::from_secs(3600);
+    }
+    let (first_task, first_stop) = start(first);
+    until_ok(&first_health, "relay").await;
+    let (_second_task, _stop) = start(second);
+    until_says(&second_health, "relay", "standby").await;
+    first_stop.cancel();
+    ended(first_task).await;
+    until(
+        "the second one has the lease",
+        Duration::from_secs(10),
+        async || (holder(db).await?.epoch == 2).then_some(()),
+    )
     .await;
 }
 
