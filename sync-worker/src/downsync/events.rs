@@ -20,6 +20,9 @@ use crate::stripe::{EventPage, Lane};
 /// How far behind the cursor each look goes, in seconds: events may appear late.
 const OVERLAP_SECONDS: i64 = 30;
 
+/// The same for the first look behind a flood, which a full pass makes up for: the flood must not be read again and again.
+const OVERLAP_AFTER_FLOOD_SECONDS: i64 = 10;
+
 /// Stripe keeps events for 30 days. A cursor that is older has missed some.
 const CURSOR_LIFE_SECONDS: i64 = 29 * 24 * 3600;
 
@@ -81,7 +84,12 @@ pub async fn poll_with_evidence(engine: &Engine) -> anyhow::Result<Poll> {
     }
     let Some(listed) = read_since(engine, cursor, now).await? else {
         tracing::info!("too many events since the last look; a full pass makes up for them");
-        start_at_newest(engine, now).await?;
+        let newest = start_at_newest(engine, now).await?;
+        state::store(&engine.db, now, |state| {
+            let passed = OVERLAP_SECONDS - OVERLAP_AFTER_FLOOD_SECONDS;
+            state.events_cursor = Set(Some(newest + passed));
+        })
+        .await?;
         return Ok(Poll::silent(Polled::NeedsPass));
     };
     let Listed {

@@ -279,3 +279,33 @@ async fn what_no_event_told_is_found_by_the_pass() {
     assert_eq!(worked.drifts, 0);
     assert!(world.writes().await.is_empty());
 }
+
+/// More new events than one poll reads: none of them is stored, and the pass applies what they report. They came within
+/// the overlap of two polls, and ask for no second pass.
+#[tokio::test]
+async fn too_many_events_ask_for_a_full_pass() {
+    let world = World::new().await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(row.id).await;
+    for round in 0..5_150 {
+        if round % 200 == 0 {
+            world.later(Duration::from_secs(1));
+        }
+        let name = format!("name {round}");
+        world.stripe_edits(&stripe_id, &[("name", &name)]);
+    }
+    world.stripe_creates(&[("email", "b@x.io")]);
+    assert_eq!(world.poll().await, Polled::NeedsPass);
+    assert_eq!(world.inbox().await.events, 0);
+    world.pass().await;
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("name 5149"));
+    assert_eq!(world.rows().await.len(), 2);
+    for _ in 0..2 {
+        assert!(matches!(world.poll().await, Polled::New(_)));
+        world.inbox().await;
+    }
+    assert_eq!(world.poll().await, Polled::New(0));
+    world.stripe_edits(&stripe_id, &[("name", "B")]);
+    world.events().await;
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("B"));
+}
