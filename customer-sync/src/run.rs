@@ -18,7 +18,6 @@ use platform::{admin, database, descriptors, telemetry};
 use sea_orm::DbBackend;
 use stripe_sandbox::Sandbox;
 use sync_worker::engine::Engine;
-use sync_worker::policy::Policy;
 use sync_worker::{LaneState, Worker};
 
 use crate::arguments::Arguments;
@@ -88,7 +87,7 @@ async fn start(
             db: db.clone(),
             clock: clock.clone(),
             stripe,
-            policy: policy(&arguments, &broker),
+            policy: arguments.worker.policy(),
             lane: LaneState::default(),
             steps: Steps::default(),
             gauge: bar::gauge(terminal, supervisor),
@@ -142,15 +141,6 @@ fn listen(
             supervisor.stop(),
         );
         supervisor.spawn("wake", listen);
-    }
-}
-
-fn policy(arguments: &Arguments, broker: &Broker) -> Policy {
-    let policy = arguments.worker.policy();
-    Policy {
-        // Without RabbitMQ there are no other consumers.
-        publish_imports: policy.publish_imports && matches!(broker, Broker::RabbitMq(_)),
-        ..policy
     }
 }
 

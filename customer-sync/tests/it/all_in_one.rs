@@ -168,3 +168,41 @@ async fn a_customer_cannot_be_made_of_nonsense() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(problem["field"], "email", "{problem}");
 }
+
+/// The feed of changes is all that a follower has without RabbitMQ.
+#[tokio::test]
+async fn customers_that_a_pass_imports_are_in_the_feed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stripe) = (free_address(), free_address());
+    let settings = [("SANDBOX_LISTEN", stripe.clone())];
+    let _stripe = Process::start("stripe-sandbox", folder.path(), &settings);
+    let sandbox = Client::sandbox(&format!("http://{stripe}"));
+    sandbox.up("/_sandbox/health").await;
+    for email in ["a@example.com", "b@example.com", "c@example.com"] {
+        let form = [("email", email)];
+        let (status, _) = sandbox.form(Method::POST, "/v1/customers", &form).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    let settings = [
+        ("DATA_DIR", folder.path().display().to_string()),
+        ("API_LISTEN", api.clone()),
+        ("STRIPE_SECRET_KEY", "sk_test_sandbox".to_owned()),
+        ("STRIPE_API_BASE", format!("http://{stripe}")),
+        ("DOWNSYNC_INTERVAL", "1h".to_owned()),
+    ];
+    let _process = Process::start("customer-sync", folder.path(), &settings);
+    let api = Client::api(&format!("http://{api}"));
+    api.up("/health/live").await;
+    let changes = until("the imports are in the feed", async || {
+        let (_, page) = api.get("/api/v1/changes").await;
+        let changes = page["data"].as_array().cloned().unwrap_or_default();
+        (changes.len() == 3).then_some(changes)
+    })
+    .await;
+    for change in changes {
+        assert_eq!(
+            (&change["type"], &change["origin"], &change["rev"]),
+            (&json!("created"), &json!("stripe"), &json!(1))
+        );
+    }
+}
