@@ -55,6 +55,15 @@ impl Api {
         Self::of(app, database)
     }
 
+    /// Without STRIPE_WEBHOOK_SECRET.
+    pub(crate) fn without_webhooks(database: TestDatabase) -> Self {
+        let app = App {
+            webhook_secrets: WebhookSecrets::default(),
+            ..app(&database, "")
+        };
+        Self::of(app, database)
+    }
+
     /// As it is with this EMAIL_REJECT.
     pub(crate) fn rejecting(database: TestDatabase, kinds: &str) -> Self {
         let app = App {

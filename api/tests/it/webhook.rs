@@ -242,3 +242,15 @@ async fn keys_of_the_api_are_not_asked_for_and_other_methods_are_refused() {
     assert_eq!(refused.headers["allow"], "POST");
     assert_eq!(refused.expect(405)["code"], "method_not_allowed");
 }
+
+#[tokio::test]
+async fn without_a_secret_no_event_is_accepted() {
+    let api = Api::without_webhooks(sqlite().await);
+    let body = updated("evt_1").to_string();
+    for secret in ["whsec_new", ""] {
+        let signature = sign(secret, start().timestamp(), &body);
+        let refused = post(&api, &signature, &body).await;
+        refused.problem(404, "not_found");
+    }
+    assert!(inbox(&api).await.is_empty());
+}

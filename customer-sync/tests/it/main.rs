@@ -5,6 +5,7 @@
     reason = "a test that has nothing to unwrap has failed"
 )]
 
+mod admin;
 mod all_in_one;
 mod anomalies;
 mod client;

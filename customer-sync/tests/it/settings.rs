@@ -203,3 +203,21 @@ fn start_that_is_killed_leaves_data_that_start_again() {
     let (line, _) = start(folder.path(), &[]);
     assert!(line.contains("http://"), "{line}");
 }
+
+#[test]
+fn compose_publishes_ports_on_loopback_only() {
+    let compose = text("compose.yaml");
+    let published: Vec<_> = compose
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("ports:"))
+        .collect();
+    assert_eq!(published.len(), 2, "the API and the sandbox: {published:?}");
+    for ports in published {
+        let ports = ports.trim().trim_matches(['[', ']']);
+        assert!(ports.starts_with("\"127.0.0.1:"), "{ports}");
+        assert!(!ports.contains(','), "{ports}");
+        for admin in ["8001", "8002", "8003"] {
+            assert!(!ports.contains(admin), "{ports}");
+        }
+    }
+}

@@ -331,3 +331,15 @@ async fn a_database_restored_from_a_dump_has_a_source_of_its_own() {
     assert_eq!(source(&restored.connection).await, after);
     assert_eq!(source(&database.connection).await, before);
 }
+
+/// SQLite has nothing that tells a restored file from the one that was copied.
+#[tokio::test]
+async fn a_restored_sqlite_file_keeps_its_source() {
+    let database = sqlite().await;
+    let before = source(&database.connection).await;
+    let copy = std::env::temp_dir().join(format!("relay-{}.db", Uuid::new_v4()));
+    database.back_up(&copy).await;
+    let restored = database.restored(&copy).await;
+    std::fs::remove_file(copy).unwrap();
+    assert_eq!(source(&restored.connection).await, before);
+}

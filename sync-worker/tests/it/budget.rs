@@ -144,3 +144,27 @@ async fn the_settings_that_a_month_is_projected_by_are_those_of_the_scanner_at_w
     assert_eq!(stripe_read::warning(forecast, settings.budget), None);
     assert!(stripe_read::warning(forecast, Some(1)).is_some());
 }
+
+#[tokio::test]
+async fn overdrawn_budget_stops_nothing() {
+    let setup = Setup {
+        policy: Policy {
+            read_budget: Some(1),
+            ..Policy::default()
+        },
+        ..Setup::default()
+    };
+    let world = World::with(setup).await;
+    let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let forecast = run_once(&world.engine, &mut Said::default()).await.unwrap();
+    assert!(forecast.used > 1, "{forecast:?}");
+    world.stripe_edits(&world.stripe_id(row.id).await, &[("name", "B")]);
+    world.events().await;
+    assert_eq!(world.row(row.id).await.name.as_deref(), Some("B"));
+    world.stripe_creates(&[("email", "b@x.io")]);
+    world.pass().await;
+    assert_eq!(world.rows().await.len(), 2);
+    world.update(row.id, &[("name", "C")]).await;
+    world.push(row.id).await;
+    world.assert_in_step(row.id).await;
+}

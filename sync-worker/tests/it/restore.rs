@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use entity::conflict::Winner;
+use entity::unmatched::Reason;
 use entity::{customer, downsync_state};
 use platform::test_support::{TestDatabase, each_database};
 use sea_orm::EntityTrait;
@@ -190,4 +191,109 @@ async fn deletion_lost_by_a_restore_is_taken_from_stripe() {
     assert!(!world.row(row.id).await.is_deleted());
     come_to_rest(&world, &other).await;
     world.assert_gone(row.id).await;
+}
+
+/// A row that is created after the backup is imported from Stripe under another id.
+///
+/// A64
+#[tokio::test]
+async fn customer_created_after_the_backup_has_a_new_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = platform::test_support::sqlite().await;
+    let world = World::on_files(database, &folder).await;
+    let backup = world.back_up().await;
+    let lost = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
+    let stripe_id = world.stripe_id(lost.id).await;
+    let world = world.restored(&backup, Restored::Database).await;
+    world.pass().await;
+    world.settle().await;
+    let rows = world.rows().await;
+    assert_eq!(rows.len(), 1);
+    assert_ne!(rows[0].id, lost.id);
+    assert_eq!(world.stripe_id(rows[0].id).await, stripe_id);
+    assert_eq!(rows[0].name.as_deref(), Some("A"));
+    world.assert_in_step(rows[0].id).await;
+}
+
+/// The link and the new e-mail are both later than the backup. A pass finds the customer by its metadata; a push that
+/// comes first looks for the old e-mail, and creates a second customer.
+///
+/// A64
+#[tokio::test]
+async fn renamed_customer_without_a_link_is_found_or_made_again() {
+    for push_first in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let database = platform::test_support::sqlite().await;
+        let world = World::on_files(database, &folder).await;
+        let row = world.create(&[("email", "a@x.io"), ("name", "A")]).await;
+        let backup = world.back_up().await;
+        world.push(row.id).await;
+        world.update(row.id, &[("email", "b@x.io")]).await;
+        world.push(row.id).await;
+        let first = world.stripe_id(row.id).await;
+        let world = world.restored(&backup, Restored::Database).await;
+        if !push_first {
+            world.pass().await;
+        }
+        come_to_rest(&world, &row).await;
+        assert_eq!(world.row(row.id).await.email, "a@x.io");
+        let unmatched = world.unmatched().await;
+        if push_first {
+            assert_ne!(world.stripe_id(row.id).await, first);
+            assert_eq!(unmatched.len(), 1);
+            assert_eq!(
+                (&unmatched[0].stripe_id, unmatched[0].reason),
+                (&first, Reason::Duplicate)
+            );
+        } else {
+            assert_eq!(world.stripe_id(row.id).await, first);
+            assert!(unmatched.is_empty());
+            let conflict = world.conflicts().await.remove(0);
+            assert_eq!(conflict.stripe_value.as_deref(), Some("b@x.io"));
+        }
+    }
+}
+
+/// Neither the link nor the deletion is in the backup, so nothing tells the row from one that was never sent.
+///
+/// A64
+#[tokio::test]
+async fn customer_linked_and_deleted_after_the_backup_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = platform::test_support::sqlite().await;
+    let world = World::on_files(database, &folder).await;
+    let row = world.create(&[("email", "a@x.io")]).await;
+    let backup = world.back_up().await;
+    world.push(row.id).await;
+    let first = world.stripe_id(row.id).await;
+    world.delete(row.id).await;
+    world.push(row.id).await;
+    let world = world.restored(&backup, Restored::Database).await;
+    come_to_rest(&world, &row).await;
+    assert_ne!(world.stripe_id(row.id).await, first);
+    assert_eq!(world.made_for(row.id), 1);
+}
+
+/// A64
+#[tokio::test]
+async fn customer_lost_by_stripe_is_parked_when_it_is_edited() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = platform::test_support::sqlite().await;
+    let world = World::on_files(database, &folder).await;
+    let kept = world.synced(&[("email", "kept@x.io")]).await;
+    let backup = world.back_up().await;
+    let row = world.synced(&[("email", "a@x.io")]).await;
+    let other = world.synced(&[("email", "b@x.io")]).await;
+    let world = world.restored(&backup, Restored::Stripe).await;
+    world.pass().await;
+    assert_eq!(world.rows().await.len(), 3);
+    world.assert_in_step(kept.id).await;
+    assert_eq!(world.parked(row.id).await, None);
+    world.update(row.id, &[("name", "A")]).await;
+    world.push(row.id).await;
+    assert_eq!(
+        world.parked(row.id).await.as_deref(),
+        Some("unknown_in_stripe")
+    );
+    assert_eq!(world.parked(other.id).await, None);
 }

@@ -176,3 +176,22 @@ async fn requests_with_the_same_parameters_are_told_from_others() {
         assert!(request.answered_at_us.unwrap() >= request.received_at_us);
     }
 }
+
+/// A page whose name leads to this machine sends that name as `Host`.
+#[tokio::test]
+async fn request_for_another_host_is_refused() {
+    let options = Options {
+        hosts: vec!["stripe.example".parse().unwrap()],
+        ..Options::default()
+    };
+    let account = Account::open(options).await;
+    let get = async |path: &str, host: &str| {
+        let request = account.request(Method::GET, path).header("Host", host);
+        send(request).await.status
+    };
+    assert_eq!(get("/v1/customers", "evil.example").await, 403);
+    assert_eq!(get("/", "evil.example").await, 403);
+    assert_eq!(get("/v1/customers", "stripe.example").await, 200);
+    assert_eq!(get("/v1/customers", "localhost").await, 200);
+    assert_eq!(get("/_sandbox/health", "evil.example").await, 200);
+}

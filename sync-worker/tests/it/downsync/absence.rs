@@ -323,3 +323,23 @@ async fn pass_completed_at(world: &World) -> Option<chrono::DateTime<chrono::Utc
     let state = sync_worker::downsync::state::load(&world.engine.db, now);
     state.await.unwrap().pass_completed_at
 }
+
+/// MAX_DELETES limits what a pass infers; an event reports one customer.
+#[tokio::test]
+async fn deletions_that_events_report_have_no_limit() {
+    let delete_cap = DeleteCap {
+        count: 1,
+        percent: 1,
+    };
+    let policy = Policy {
+        delete_cap,
+        ..Policy::default()
+    };
+    let world = with_customers(15, policy).await;
+    for row in world.rows().await {
+        world.stripe_deletes(&world.stripe_id(row.id).await);
+    }
+    world.events().await;
+    assert!(world.rows().await.is_empty());
+    assert_eq!(refused(&world).await, None);
+}
