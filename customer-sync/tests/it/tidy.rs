@@ -35,7 +35,10 @@ const ARROWS: [(&str, &[&str]); 8] = [
 /// Lines that a file may have, with its unit tests.
 const LONGEST_FILE: usize = 500;
 
-fn root() -> PathBuf {
+/// Lines that ARCHITECTURE.md may have; detail of one part goes to a page in docs/.
+const LONGEST_ARCHITECTURE: usize = 250;
+
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -151,6 +154,16 @@ fn no_file_is_too_long_and_none_is_called_mod() {
         );
         assert_ne!(path.file_name().unwrap(), "mod.rs", "{}", path.display());
     }
+}
+
+#[test]
+fn architecture_is_short() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let lines = text.lines().count();
+    assert!(
+        lines <= LONGEST_ARCHITECTURE,
+        "ARCHITECTURE.md has {lines} lines"
+    );
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn no_xml_is_parsed_and_only_poem_asks_for_quick_xml() {
     });
     assert_eq!(
         is_ignored, is_affected,
-        "the exception goes when quick-xml is 0.41 or gone: .cargo/audit.toml and ARCHITECTURE.md"
+        "the exception goes when quick-xml is 0.41 or gone: .cargo/audit.toml and docs/dependencies.md"
     );
     let users: BTreeSet<&str> = packages
         .iter()
