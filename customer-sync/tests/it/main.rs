@@ -11,6 +11,7 @@ mod anomalies;
 mod client;
 mod command;
 mod first_account;
+mod guarantees;
 mod journey;
 mod model;
 mod process;
