@@ -1,4 +1,4 @@
-//! The relay as a process of its own: `outbox-relay`, `outbox-relay healthcheck`.
+//! The relay as a process of its own: `outbox-relay`, `outbox-relay declare`, `outbox-relay healthcheck`.
 
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Declare all exchanges and queues on RabbitMQ and exit; the user of AMQP_URL needs the permission to configure them
+    Declare,
     /// Ask the process that listens on ADMIN_LISTEN whether it is alive
     Healthcheck,
 }
@@ -65,18 +67,33 @@ async fn main() {
             let start = async |supervisor: &mut Supervisor| start(supervisor, arguments).await;
             Supervisor::run_program(GRACE, start).await
         }
+        Some(Command::Declare) => declare(&arguments).await,
         Some(Command::Healthcheck) => admin::healthcheck(&arguments.admin_listen).await,
     })
+}
+
+/// For a relay and workers whose user may not declare.
+async fn declare(arguments: &Arguments) -> anyhow::Result<()> {
+    telemetry::init(&arguments.log)?;
+    let declared = broker(arguments)?.declare().await;
+    declared.context("declaring the exchanges and queues")?;
+    tracing::info!("the exchanges and queues are declared");
+    Ok(())
+}
+
+fn broker(arguments: &Arguments) -> anyhow::Result<Broker> {
+    let url = arguments
+        .broker
+        .url()?
+        .context("no broker is named: set AMQP_URL or AMQP_URL_FILE")?;
+    Ok(Broker::rabbitmq(url, TOPOLOGY, "outbox-relay"))
 }
 
 /// Starts the service; a SQLite file is this process's until the end.
 async fn start(supervisor: &mut Supervisor, arguments: Arguments) -> anyhow::Result<Option<InUse>> {
     telemetry::init(&arguments.log)?;
     descriptors::raise();
-    let amqp_url = arguments
-        .broker
-        .url()?
-        .context("no broker is named: set AMQP_URL or AMQP_URL_FILE")?;
+    let broker = broker(&arguments)?;
     let listener = admin::bind(&arguments.admin_listen).await?;
     let url = arguments.database.url()?;
     let in_use = sqlite_file::take(url.expose())?;
@@ -93,7 +110,7 @@ async fn start(supervisor: &mut Supervisor, arguments: Arguments) -> anyhow::Res
     }
     let relay = Relay {
         db,
-        broker: Broker::rabbitmq(amqp_url, TOPOLOGY, "outbox-relay"),
+        broker,
         clock: Clock::system(),
         wake,
         health: Components::new(&health),

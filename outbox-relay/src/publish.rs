@@ -63,8 +63,9 @@ impl Tally {
             format!(
                 "the broker did not confirm what it was sent, or the connection was lost; it is \
                  published again. If this lasts although the broker is up, the queue {UPSYNC} has \
-                 no leader (rabbitmq-queues quorum_status {UPSYNC}); one that was lost is declared \
-                 anew after rabbitmqctl delete_queue {UPSYNC}"
+                 no leader (rabbitmq-queues quorum_status {UPSYNC}), and one that was lost is declared \
+                 anew after rabbitmqctl delete_queue {UPSYNC}; or the user of AMQP_URL may not write to \
+                 the exchange {EXCHANGE}.internal (rabbitmqctl list_permissions)"
             )
         })
     }

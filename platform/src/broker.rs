@@ -161,6 +161,15 @@ impl Broker {
 }
 
 impl Broker {
+    /// Puts the topology in place; a user who may not declare it needs it to exist.
+    pub async fn declare(&self) -> Result<(), Error> {
+        match self {
+            // It has its queues from the start.
+            Self::InProcess(_) => Ok(()),
+            Self::RabbitMq(broker) => broker.declare().await,
+        }
+    }
+
     /// How many messages of a queue wait to be delivered.
     pub async fn depth(&self, queue: &'static str) -> Result<u64, Error> {
         match self {

@@ -67,23 +67,42 @@ pub async fn sqlite_in_memory() -> Database {
 /// # Panics
 /// When TEST_DATABASE_URL is not set, or its server can't be used.
 pub async fn postgres() -> TestDatabase {
+    let (url, place) = create_postgres().await;
+    TestDatabase::migrated(url, place).await
+}
+
+/// The same without the schema.
+///
+/// # Panics
+/// As [`postgres`].
+pub async fn postgres_without_schema() -> TestDatabase {
+    let (url, place) = create_postgres().await;
+    TestDatabase::opened(url, place).await
+}
+
+async fn create_postgres() -> (Secret, Place) {
     let admin = variable("TEST_DATABASE_URL");
     let name = format!("test_{}", Uuid::new_v4().simple());
     administer(&admin, &format!("create database {name}"))
         .await
         .expect("the user of TEST_DATABASE_URL can create databases");
     let url = in_database(&admin, &name);
-    TestDatabase::migrated(url, Place::Server(Server { admin, name })).await
+    (url, Place::Server(Server { admin, name }))
 }
 
 impl TestDatabase {
     async fn migrated(url: Secret, place: Place) -> Self {
-        let connection = database::connect(&url, CONNECTIONS)
-            .await
-            .expect("the fresh database opens");
-        Migrator::up(&connection.connection(), None)
+        let database = Self::opened(url, place).await;
+        Migrator::up(&database.connection.connection(), None)
             .await
             .expect("the migrations run on a fresh database");
+        database
+    }
+
+    async fn opened(url: Secret, place: Place) -> Self {
+        let connection = database::connect(&url, CONNECTIONS)
+            .await
+            .expect("the database of a test opens");
         Self {
             connection,
             url,

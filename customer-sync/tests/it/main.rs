@@ -14,6 +14,7 @@ mod first_account;
 mod guarantees;
 mod journey;
 mod model;
+mod permissions;
 mod process;
 mod secret;
 mod servers;

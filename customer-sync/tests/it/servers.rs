@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use platform::test_support::{self, RabbitMq, TestDatabase};
+use platform::test_support::{self, RabbitMq};
 use serde_json::Value;
 
 use crate::client::{Client, until};
@@ -10,20 +10,18 @@ use crate::journey::System;
 use crate::process::{Process, free_address};
 
 /// Every service, each in its own process; two of the relay and the worker.
-struct Services {
-    system: System,
-    _database: TestDatabase,
-    _processes: Vec<Process>,
+pub(crate) struct Services {
+    pub(crate) system: System,
+    processes: Vec<Process>,
     sandbox: Option<Process>,
     sandbox_address: String,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Services {
-    async fn start(amqp_url: &str) -> Self {
+    pub(crate) async fn start(database_url: &str, amqp_url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database = test_support::postgres().await;
-        let database_url = database.url.expose().to_owned();
+        let database_url = database_url.to_owned();
         let (api, sandbox) = (free_address(), free_address());
         let mut processes = Vec::new();
         processes.push(Process::start(
@@ -53,15 +51,19 @@ impl Services {
         system.api.up("/health/live").await;
         Self {
             system,
-            _database: database,
-            _processes: processes,
+            processes,
             sandbox: None,
             sandbox_address: sandbox,
             folder,
         }
     }
 
-    async fn start_stripe(&mut self) {
+    /// Ends all but the sandbox.
+    pub(crate) fn stop(&mut self) {
+        self.processes.clear();
+    }
+
+    pub(crate) async fn start_stripe(&mut self) {
         let settings = [("SANDBOX_LISTEN", self.sandbox_address.clone())];
         self.sandbox = Some(Process::start(
             "stripe-sandbox",
@@ -75,7 +77,8 @@ impl Services {
 #[tokio::test]
 async fn a_customer_travels_both_ways_through_every_service() {
     let rabbitmq = RabbitMq::own().await;
-    let mut services = Services::start(rabbitmq.url.expose()).await;
+    let database = test_support::postgres().await;
+    let mut services = Services::start(database.url.expose(), rabbitmq.url.expose()).await;
     services.start_stripe().await;
     services.system.goes_out().await;
     services.system.comes_home().await;
@@ -84,7 +87,8 @@ async fn a_customer_travels_both_ways_through_every_service() {
 #[tokio::test]
 async fn writes_go_on_while_rabbitmq_and_stripe_are_away_and_arrive_when_they_are_back() {
     let rabbitmq = RabbitMq::own().await;
-    let mut services = Services::start(rabbitmq.url.expose()).await;
+    let database = test_support::postgres().await;
+    let mut services = Services::start(database.url.expose(), rabbitmq.url.expose()).await;
     let before = services.system.create("Before", "before@example.com").await;
     rabbitmq.stop().await;
     let mut ids = vec![before];

@@ -13,6 +13,7 @@ mod connection;
 mod consumer;
 mod envelope;
 mod publisher;
+mod refusal;
 mod topology;
 
 pub(crate) use connection::parse_url;
@@ -85,12 +86,17 @@ impl Broker {
         topology::depth(&connection, &channel, queue).await
     }
 
-    /// A connection with one channel on it, and everything declared.
+    pub(super) async fn declare(&self) -> Result<(), Error> {
+        // A channel that is dropped closes itself, beside the connection.
+        let (connection, _channel) = Box::pin(self.open()).await?;
+        connection.close().await
+    }
+
+    /// A connection with one channel on it, and the topology in place.
     async fn open(&self) -> Result<(connection::Connection, lapin::Channel), Error> {
         let connection =
             connection::Connection::open(&self.url, &self.client_name, self.timeouts).await?;
-        let channel = connection.channel().await?;
-        topology::declare(&self.topology, &connection, &channel).await?;
+        let channel = topology::ensure(&self.topology, &connection).await?;
         Ok((connection, channel))
     }
 }

@@ -5,9 +5,8 @@ use std::process::Command;
 
 use sea_orm::ConnectionTrait;
 
-use super::{Place, Server, TestDatabase, administer, in_database, variable};
+use super::{Place, TestDatabase, create_postgres};
 use crate::config::Secret;
-use crate::database;
 
 impl TestDatabase {
     /// Writes a backup to a new file: by pg_dump, or as a copy of the SQLite file.
@@ -28,18 +27,13 @@ impl TestDatabase {
     /// Another database, restored from a backup of this one.
     pub async fn restored(&self, file: &Path) -> Self {
         if self.is_postgres() {
-            let admin = variable("TEST_DATABASE_URL");
-            let name = format!("test_{}", uuid::Uuid::new_v4().simple());
-            administer(&admin, &format!("create database {name}"))
-                .await
-                .expect("the user of TEST_DATABASE_URL can create databases");
-            let url = in_database(&admin, &name);
+            let (url, place) = create_postgres().await;
             run(Command::new("pg_restore")
                 .arg("--no-owner")
                 .arg("--dbname")
                 .arg(url.expose())
                 .arg(file));
-            Self::opened(url, Place::Server(Server { admin, name })).await
+            Self::opened(url, place).await
         } else {
             let directory = tempfile::tempdir().expect("a temporary directory can be made");
             let place = directory.path().join("restored.db");
@@ -51,17 +45,6 @@ impl TestDatabase {
 
     fn is_postgres(&self) -> bool {
         self.connection.get_database_backend() == sea_orm::DbBackend::Postgres
-    }
-
-    async fn opened(url: Secret, place: Place) -> Self {
-        let connection = database::connect(&url, super::CONNECTIONS)
-            .await
-            .expect("the restored database opens");
-        Self {
-            connection,
-            url,
-            _place: place,
-        }
     }
 }
 

@@ -60,6 +60,31 @@ impl RabbitMq {
     pub async fn start(&self) {
         servers(["rabbitmq", "start"], self.directory.path()).await;
     }
+
+    /// Runs the lines of a shell in which `rabbitmqctl` is this server's.
+    pub async fn shell(&self, lines: &str) {
+        let script = variable("TEST_SERVERS");
+        let control = r#"rabbitmqctl() { "$SCRIPT" rabbitmq ctl "$FOLDER" "$@"; }"#;
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-euc", &format!("{control}\n{lines}")])
+            .env("SCRIPT", script.expose())
+            .env("FOLDER", self.directory.path())
+            .stdout(Stdio::null());
+        let running = tokio::task::spawn_blocking(move || shell.status());
+        let status = running.await.expect("the shell ran");
+        let status = status.expect("there is a shell");
+        assert!(status.success(), "{lines} failed");
+    }
+
+    /// The URL of another user, whose password has no special characters, in a virtual host.
+    pub fn url_of(&self, user: &str, password: &str, vhost: &str) -> Secret {
+        let url = self.url.expose();
+        let (scheme, rest) = url.split_once("://").expect("it is a URL");
+        let (_, place) = rest.split_once('@').unwrap_or(("", rest));
+        let server = place.split('/').next().unwrap_or(place);
+        Secret::new(format!("{scheme}://{user}:{password}@{server}/{vhost}"))
+    }
 }
 
 impl Drop for RabbitMq {

@@ -88,6 +88,13 @@ impl Connection {
         step(self.timeouts.step, doing, work).await
     }
 
+    /// Waits for the broker's answer to the goodbye. A process that ends does not wait for a connection that is dropped,
+    /// and the broker would log that one as lost.
+    pub(super) async fn close(&self) -> Result<(), Error> {
+        let closing = self.connection.close(200, "".into());
+        self.step("closing the connection", closing).await
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.connection.status().connected()
     }

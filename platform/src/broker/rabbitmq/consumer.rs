@@ -13,7 +13,7 @@ use lapin::{Acker, Channel};
 
 use super::super::Delivery;
 use super::connection::{Connection, away};
-use super::{Error, Timeouts, envelope, topology};
+use super::{Error, Timeouts, envelope, refusal};
 
 pub struct Consumer {
     deliveries: lapin::Consumer,
@@ -47,7 +47,7 @@ impl Consumer {
             FieldTable::default(),
         );
         let deliveries = connection.step("consuming a queue", consuming).await;
-        let deliveries = deliveries.map_err(|error| topology::explain(error, "queue", queue))?;
+        let deliveries = deliveries.map_err(|error| refusal::explain(error, "queue", queue))?;
         Ok(Self {
             deliveries,
             connection,

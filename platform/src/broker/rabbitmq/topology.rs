@@ -1,13 +1,14 @@
-//! Declares the exchanges and queues. Declaring what is there already changes nothing; declaring it
+//! Puts the exchanges and queues in place. Declaring what is there already changes nothing; declaring it
 //! otherwise is an error that a person has to solve, and the message says how.
 
 use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, ErrorKind, ExchangeKind};
+use lapin::{Channel, ExchangeKind};
 
-use super::connection::{Connection, Reason};
+use super::connection::Connection;
+use super::refusal::{ACCESS_REFUSED, NOT_FOUND, code, explain, refusal};
 use super::{Error, Topology};
 
 /// Deliveries of one message before it becomes a dead letter. RabbitMQ's own default since 4.0,
@@ -19,25 +20,140 @@ pub(super) fn internal(exchange: &str) -> String {
     format!("{exchange}.internal")
 }
 
+fn dead(name: &str) -> String {
+    format!("{name}.dead")
+}
+
+/// Declares every exchange and queue and binds them; returns the channel to use from then on.
+///
+/// A user without the permission to configure cannot declare, not even what exists. For such a user the existence of
+/// the rest is checked instead. Declaring comes first, because only that compares the properties. Bindings cannot be
+/// checked by AMQP, and making them takes the permissions to write and read.
+pub(super) async fn ensure(topology: &Topology, connection: &Connection) -> Result<Channel, Error> {
+    let mut channel = connection.channel().await?;
+    let mut may_declare = true;
+    for resource in resources(topology) {
+        if may_declare {
+            match resource.declare(connection, &channel, false).await {
+                Err(error) if code(&error) == Some(ACCESS_REFUSED) => {
+                    may_declare = false;
+                    // The refusal closed the other one.
+                    channel = connection.channel().await?;
+                }
+                declared => {
+                    declared.map_err(|error| resource.explain(error))?;
+                    continue;
+                }
+            }
+        }
+        let exists = resource.declare(connection, &channel, true).await;
+        exists.map_err(|error| resource.explain_missing(error))?;
+    }
+    bind_all(topology, connection, &channel).await?;
+    Ok(channel)
+}
+
+/// An exchange or a queue.
+struct Resource {
+    /// None for an exchange.
+    arguments: Option<FieldTable>,
+    name: String,
+}
+
+/// All of them; an exchange comes before the queues that name it.
+fn resources(topology: &Topology) -> Vec<Resource> {
+    let exchange = topology.exchange;
+    let dead_exchange = dead(exchange);
+    let exchanges = [exchange.to_owned(), internal(exchange), dead(exchange)];
+    let queues = topology.queues.iter().flat_map(|&(queue, _)| {
+        [
+            Resource::queue(dead(queue), dead_arguments()),
+            Resource::queue(queue.to_owned(), arguments(&dead_exchange, queue)),
+        ]
+    });
+    exchanges
+        .map(Resource::exchange)
+        .into_iter()
+        .chain(queues)
+        .collect()
+}
+
+impl Resource {
+    fn exchange(name: String) -> Self {
+        let arguments = None;
+        Self { arguments, name }
+    }
+
+    fn queue(name: String, arguments: FieldTable) -> Self {
+        let arguments = Some(arguments);
+        Self { arguments, name }
+    }
+
+    fn what(&self) -> &'static str {
+        match self.arguments {
+            Some(_) => "queue",
+            None => "exchange",
+        }
+    }
+
+    /// Passive: fails unless it exists, whatever its properties are, and needs no permission.
+    async fn declare(
+        &self,
+        connection: &Connection,
+        channel: &Channel,
+        passive: bool,
+    ) -> Result<(), Error> {
+        let name = self.name.as_str().into();
+        if let Some(arguments) = self.arguments.clone() {
+            let options = QueueDeclareOptions {
+                durable: true,
+                passive,
+                ..QueueDeclareOptions::default()
+            };
+            let declaring = channel.queue_declare(name, options, arguments);
+            let declared = connection.step("declaring a queue", declaring).await;
+            return declared.map(|_| ());
+        }
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            passive,
+            ..ExchangeDeclareOptions::default()
+        };
+        let none = FieldTable::default();
+        let declaring = channel.exchange_declare(name, ExchangeKind::Direct, options, none);
+        connection.step("declaring an exchange", declaring).await
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        explain(error, self.what(), &self.name)
+    }
+
+    /// As [`explain`], for a user who may not declare it.
+    fn explain_missing(&self, error: Error) -> Error {
+        let Some((NOT_FOUND, text)) = refusal(&error) else {
+            return self.explain(error);
+        };
+        let (what, name) = (self.what(), &self.name);
+        Error::Topology {
+            what: format!(
+                "the {what} {name} does not exist, and the user of AMQP_URL may not declare it: run `outbox-relay \
+                 declare` with a user who may, see docs/permissions.md (RabbitMQ says: {text})"
+            ),
+        }
+    }
+}
+
 /// What is published to the internal exchange by the key of an event goes to the queues that receive
 /// it and on to the public exchange; what is published to the public one goes to foreign queues only.
-pub(super) async fn declare(
+async fn bind_all(
     topology: &Topology,
     connection: &Connection,
     channel: &Channel,
 ) -> Result<(), Error> {
     let exchange = topology.exchange;
-    let internal = internal(exchange);
-    let dead_exchange = format!("{exchange}.dead");
-    for name in [exchange, &internal, &dead_exchange] {
-        declare_exchange(connection, channel, name).await?;
-    }
+    let (internal, dead_exchange) = (internal(exchange), dead(exchange));
     for &(queue, events) in topology.queues {
-        let dead_queue = format!("{queue}.dead");
-        declare_queue(connection, channel, &dead_queue, dead_arguments()).await?;
-        bind(connection, channel, [&dead_queue, &dead_exchange, queue]).await?;
-        let arguments = arguments(&dead_exchange, queue);
-        declare_queue(connection, channel, queue, arguments).await?;
+        bind(connection, channel, [&dead(queue), &dead_exchange, queue]).await?;
         bind(connection, channel, [queue, &internal, queue]).await?;
         for key in events {
             bind(connection, channel, [queue, &internal, key]).await?;
@@ -78,38 +194,6 @@ fn dead_arguments() -> FieldTable {
     // would after 20 looks.
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(1_000_000));
     arguments
-}
-
-async fn declare_exchange(
-    connection: &Connection,
-    channel: &Channel,
-    name: &str,
-) -> Result<(), Error> {
-    let durable = ExchangeDeclareOptions {
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    let none = FieldTable::default();
-    let declaring = channel.exchange_declare(name.into(), ExchangeKind::Direct, durable, none);
-    let declared = connection.step("declaring an exchange", declaring).await;
-    declared.map_err(|error| explain(error, "exchange", name))
-}
-
-async fn declare_queue(
-    connection: &Connection,
-    channel: &Channel,
-    name: &str,
-    arguments: FieldTable,
-) -> Result<(), Error> {
-    let durable = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    let declaring = channel.queue_declare(name.into(), durable, arguments);
-    let declared = connection.step("declaring a queue", declaring).await;
-    declared
-        .map(|_| ())
-        .map_err(|error| explain(error, "queue", name))
 }
 
 /// How many messages of a queue are ready.
@@ -160,40 +244,4 @@ async fn forward(
     );
     let bound = connection.step("binding an exchange", binding).await;
     bound.map_err(|error| explain(error, "exchange", to))
-}
-
-/// Turns what the broker refuses, and a person has to mend, into a sentence that says how. Anything
-/// else stays as it is.
-pub(super) fn explain(error: Error, what: &str, name: &str) -> Error {
-    let refusal = match &error {
-        Error::Away { source, .. } => source.downcast_ref::<Reason>().and_then(refusal),
-        _ => None,
-    };
-    let Some((code, text)) = refusal else {
-        return error;
-    };
-    let advice = match (code, what) {
-        (406, "queue") => format!(
-            "it was declared with other properties; let it run empty, then delete it \
-             (rabbitmqctl delete_queue {name}), and it is declared anew at the next attempt"
-        ),
-        (406, _) => format!(
-            "it was declared with other properties; delete it (rabbitmqadmin delete exchange \
-             name={name}), and it is declared anew at the next attempt"
-        ),
-        (404, _) => "it does not exist".to_owned(),
-        (403, _) => "the user needs the permissions to configure, write and read it".to_owned(),
-        _ => return error,
-    };
-    Error::Topology {
-        what: format!("the {what} {name} can't be used: {advice} (RabbitMQ says: {text})"),
-    }
-}
-
-/// The reply code and text of an error that the broker itself sent.
-fn refusal(reason: &Reason) -> Option<(u16, String)> {
-    match reason.0.kind() {
-        ErrorKind::ProtocolError(error) => Some((error.get_id(), error.get_message().to_string())),
-        _ => None,
-    }
 }

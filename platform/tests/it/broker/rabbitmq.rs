@@ -17,6 +17,7 @@ use super::conformance::{Backend, EVENT, bounded, conformance, message, next};
 use crate::proxy::{Mode, Proxy};
 
 mod fault;
+mod permission;
 mod restart;
 
 /// A queue of this test's own, on the server that all tests share.
