@@ -60,7 +60,7 @@ impl Parked {
         #[oai(default)]
         state: Query<State>,
         /// Only those with this reason, such as `deleted_in_stripe`.
-        #[oai(validator(max_length = 128))]
+        #[oai(validator(max_length = 128, pattern = "^[!-~]+$"))]
         reason: Query<Option<String>>,
         /// Only this customer, by id or e-mail.
         #[oai(validator(max_length = 512))]

@@ -23,6 +23,9 @@ use crate::problem::Problem;
 
 pub(super) const DEFAULT_LIMIT: u32 = 20;
 
+/// 9999-12-31T23:59:59Z.
+const LAST_SECOND: i64 = 253_402_300_799;
+
 /// Customers, newest first.
 #[derive(Object, Serialize)]
 #[oai(example)]
@@ -112,15 +115,20 @@ impl Filter {
     }
 }
 
-/// SQLite compares times as texts, which only years of four digits bear.
+/// A time of RFC 3339, which has years from 0 to 9999 at any offset from UTC. It is moved into the years that SQLite
+/// compares correctly as texts; no customer is outside of them.
 fn time(name: &'static str, time: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, Problem> {
-    match time {
-        Some(time) if !(1970..=9999).contains(&time.year()) => Err(Problem::invalid(
+    let Some(time) = time else {
+        return Ok(None);
+    };
+    if !(-1..=10_000).contains(&time.year()) {
+        return Err(Problem::invalid(
             name,
-            format!("{name} must be in a year from 1970 to 9999"),
-        )),
-        time => Ok(time),
+            format!("{name} must be in a year from 0 to 9999"),
+        ));
     }
+    let last = DateTime::from_timestamp(LAST_SECOND, 0).expect("chrono has this year");
+    Ok(Some(time.clamp(DateTime::UNIX_EPOCH, last)))
 }
 
 async fn page(db: &impl ConnectionTrait, filter: &Filter) -> Result<Vec<Model>, DbErr> {

@@ -98,7 +98,7 @@ impl Original {
 struct NamedCustomer {
     #[oai(validator(
         max_length = 256,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+        pattern = r"^[\t-\r \x85]*[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*[\t-\r \x85]*$"
     ))]
     name: String,
     /// ASCII before the @, and a domain with a dot, in Unicode or in its xn-- form; compared without case.

@@ -20,12 +20,18 @@ pub(super) struct NewCustomer {
     email: String,
     #[oai(
         nullable,
-        validator(max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+        validator(
+            max_length = 256,
+            pattern = r"^[\t-\r \x85]*[^\x00-\x1f\x7f-\x9f]*[\t-\r \x85]*$"
+        )
     )]
     name: Option<String>,
     #[oai(
         nullable,
-        validator(max_length = 20, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+        validator(
+            max_length = 20,
+            pattern = r"^[\t-\r \x85]*[^\x00-\x1f\x7f-\x9f]*[\t-\r \x85]*$"
+        )
     )]
     phone: Option<String>,
     /// May have more than one line.
@@ -33,7 +39,7 @@ pub(super) struct NewCustomer {
         nullable,
         validator(
             max_length = 350,
-            pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+            pattern = r"^[\t-\r \x85]*[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[\t-\r \x85]*$"
         )
     )]
     description: Option<String>,
@@ -83,19 +89,25 @@ pub(super) struct CustomerPatch {
     email: MaybeUndefined<String>,
     #[oai(
         nullable,
-        validator(max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+        validator(
+            max_length = 256,
+            pattern = r"^[\t-\r \x85]*[^\x00-\x1f\x7f-\x9f]*[\t-\r \x85]*$"
+        )
     )]
     name: MaybeUndefined<String>,
     #[oai(
         nullable,
-        validator(max_length = 20, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+        validator(
+            max_length = 20,
+            pattern = r"^[\t-\r \x85]*[^\x00-\x1f\x7f-\x9f]*[\t-\r \x85]*$"
+        )
     )]
     phone: MaybeUndefined<String>,
     #[oai(
         nullable,
         validator(
             max_length = 350,
-            pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+            pattern = r"^[\t-\r \x85]*[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[\t-\r \x85]*$"
         )
     )]
     description: MaybeUndefined<String>,

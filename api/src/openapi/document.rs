@@ -5,8 +5,13 @@ use serde_json::json;
 
 use super::node::Node;
 
-/// What `entity::email` accepts.
-const EMAIL: &str = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$";
+/// Matches every e-mail that `entity::email` accepts, and some that it rejects: no pattern describes a domain in Unicode.
+const EMAIL: &str = r"\s*[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[^\s@]+\s*";
+
+const UUID: &str = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}";
+
+/// From 0 to 60 seconds.
+const WAIT: &str = "^(([1-5]?[0-9]|60)s|([1-5]?[0-9]{1,4}|60000)ms|[01]m)$";
 
 /// Schemas of request bodies that refuse unknown members.
 const CLOSED: [&str; 4] = ["NewCustomer", "CustomerPatch", "Resolution", "Linking"];
@@ -21,13 +26,6 @@ const BODIES: [&str; 6] = [
     "DeletedCustomer",
 ];
 
-/// Patterns of parameters that are texts to poem-openapi.
-const PATTERNS: [(&str, &str); 3] = [
-    ("cursor", "^[A-Za-z0-9_-]+$"),
-    ("after", "^(now|[A-Za-z0-9_-]+)$"),
-    ("wait", "^[0-9]+(ms|s|m)$"),
-];
-
 /// Operations on the customer that another one has created.
 const LINKS: [(&str, &str); 5] = [
     ("Read", "readCustomer"),
@@ -40,6 +38,9 @@ const LINKS: [(&str, &str); 5] = [
 /// The tags in the order in which the page shows them.
 const TAGS: [&str; 4] = ["customers", "attention", "status", "original"];
 
+/// What a reference to a schema begins with.
+const SCHEMAS: &str = "#/components/schemas/";
+
 pub(super) fn complete(spec: &str) -> String {
     let mut spec = Node::parse(spec);
     spec.walk(&mut |node| {
@@ -47,6 +48,7 @@ pub(super) fn complete(spec: &str) -> String {
         use_utc(node);
         name_headers(node);
     });
+    allow_null(&mut spec);
     sort_tags(&mut spec);
     if let Some(schemas) = spec
         .get_mut("components")
@@ -57,9 +59,9 @@ pub(super) fn complete(spec: &str) -> String {
         }
     }
     if let Some(paths) = spec.get_mut("paths") {
-        for (_, path) in paths.members_mut() {
-            for (_, operation) in path.members_mut() {
-                complete_operation(operation);
+        for (path, operations) in paths.members_mut() {
+            for (_, operation) in operations.members_mut() {
+                complete_operation(path, operation);
             }
         }
     }
@@ -74,6 +76,59 @@ fn merge_description(node: &mut Node) {
         return;
     };
     parts.retain(|part| part.get("$ref").is_some());
+}
+
+/// A nullable reference gets a type of its own, which `nullable` requires. Validators apply an enumeration to null too, so
+/// a nullable one is written in place, with null among its values.
+fn allow_null(spec: &mut Node) {
+    let Some(schemas) = spec.get("components").and_then(|it| it.get("schemas")) else {
+        return;
+    };
+    let schemas = schemas.clone();
+    let mut written = Vec::new();
+    spec.walk(&mut |node| {
+        let name = node.get("allOf").and_then(reference);
+        let (Some(name), Some(_)) = (name, node.get("nullable")) else {
+            return;
+        };
+        let Some(schema) = schemas.get(&name) else {
+            return;
+        };
+        if let Some(kind) = schema.get("type") {
+            node.set("type", kind.clone());
+        }
+        if let Some(Node::Array(values)) = schema.get("enum") {
+            let values: Vec<_> = values.iter().cloned().chain([Node::Null]).collect();
+            node.set("enum", values);
+            node.remove("allOf");
+            written.push(name);
+        }
+    });
+    for name in written {
+        remove_unused(spec, &name);
+    }
+}
+
+/// The name of the schema that the only part of an `allOf` refers to.
+fn reference(parts: &Node) -> Option<String> {
+    let Node::Array(parts) = parts else {
+        return None;
+    };
+    let [part] = &parts[..] else {
+        return None;
+    };
+    let text = part.get("$ref").and_then(Node::text)?;
+    text.strip_prefix(SCHEMAS).map(str::to_owned)
+}
+
+fn remove_unused(spec: &mut Node, name: &str) {
+    let reference = format!("{SCHEMAS}{name}");
+    let mut is_used = false;
+    spec.walk(&mut |node| is_used |= node.text() == Some(reference.as_str()));
+    let components = spec.get_mut("components");
+    if let (false, Some(schemas)) = (is_used, components.and_then(|it| it.get_mut("schemas"))) {
+        schemas.remove(name);
+    }
 }
 
 /// Times are written in UTC as responses write them.
@@ -112,12 +167,12 @@ fn sort_tags(spec: &mut Node) {
 }
 
 fn complete_schema(name: &str, schema: &mut Node) {
-    if let Some(email) = schema
-        .get_mut("properties")
-        .and_then(|it| it.get_mut("email"))
-        && email.is("type", "string")
+    // Responses have none: an e-mail from Stripe may be any text.
+    if BODIES.contains(&name)
+        && let Some(properties) = schema.get_mut("properties")
+        && let Some(email) = properties.get_mut("email")
     {
-        email.set("pattern", EMAIL);
+        email.set("pattern", format!("^{EMAIL}$"));
     }
     if !schema.is("type", "object") {
         return;
@@ -135,13 +190,13 @@ fn complete_schema(name: &str, schema: &mut Node) {
     }
 }
 
-fn complete_operation(operation: &mut Node) {
+fn complete_operation(path: &str, operation: &mut Node) {
     if let Some(parameters) = operation.get_mut("parameters") {
         for parameter in parameters.items_mut() {
             let name = parameter.get("name").and_then(Node::text).unwrap_or("");
-            let pattern = PATTERNS.iter().find(|(known, _)| *known == name);
-            if let (Some((_, pattern)), Some(schema)) = (pattern, parameter.get_mut("schema")) {
-                schema.set("pattern", *pattern);
+            let rule = rule(path, name);
+            if let (Some((keyword, value)), Some(schema)) = (rule, parameter.get_mut("schema")) {
+                schema.set(keyword, value);
             }
         }
     }
@@ -155,6 +210,22 @@ fn complete_operation(operation: &mut Node) {
         }
         show_own_error(status, response);
     }
+}
+
+/// The pattern or the format of a parameter that is a text to poem-openapi.
+fn rule(path: &str, parameter: &str) -> Option<(&'static str, String)> {
+    let pattern = match parameter {
+        "id" if path.starts_with("/api/v1/conflicts/") => return Some(("format", "uuid".into())),
+        // Stripe's.
+        "id" => "^[!-~]{1,255}$".into(),
+        "key" | "customer" => format!("^({UUID}|{EMAIL})$"),
+        "email" => format!("^{EMAIL}$"),
+        "cursor" => "^[A-Za-z0-9_-]+$".into(),
+        "after" => "^(now|[A-Za-z0-9_-]+)$".into(),
+        "wait" => WAIT.into(),
+        _ => return None,
+    };
+    Some(("pattern", pattern))
 }
 
 fn links() -> Node {
@@ -214,6 +285,32 @@ mod tests {
         node.walk(&mut merge_description);
         let expected = json!({"p": {"description": "d", "allOf": [{"$ref": "#/x"}]}});
         assert_eq!(node, Node::of(expected));
+    }
+
+    #[test]
+    fn nullable_reference_has_a_type_and_an_enumeration_null() {
+        let reference = |name: &str| json!([{"$ref": format!("{SCHEMAS}{name}")}]);
+        let mut spec = Node::of(json!({
+            "object": {"nullable": true, "allOf": reference("O")},
+            "choice": {"nullable": true, "allOf": reference("E")},
+            "other": {"allOf": reference("F")},
+            "components": {"schemas": {
+                "O": {"type": "object"},
+                "E": {"type": "string", "enum": ["a"]},
+                "F": {"type": "string", "enum": ["b"]},
+            }},
+        }));
+        allow_null(&mut spec);
+        let expected = json!({
+            "object": {"nullable": true, "type": "object", "allOf": reference("O")},
+            "choice": {"nullable": true, "type": "string", "enum": ["a", null]},
+            "other": {"allOf": reference("F")},
+            "components": {"schemas": {
+                "O": {"type": "object"},
+                "F": {"type": "string", "enum": ["b"]},
+            }},
+        });
+        assert_eq!(spec, Node::of(expected));
     }
 
     #[test]

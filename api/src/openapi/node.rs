@@ -60,6 +60,13 @@ impl Node {
         }
     }
 
+    /// Removes a member of an object.
+    pub(super) fn remove(&mut self, name: &str) {
+        if let Self::Object(members) = self {
+            members.shift_remove(name);
+        }
+    }
+
     pub(super) fn members_mut(&mut self) -> impl Iterator<Item = (&String, &mut Self)> {
         let members = match self {
             Self::Object(members) => Some(members.iter_mut()),
@@ -90,6 +97,12 @@ impl Node {
 impl From<&str> for Node {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Node {
+    fn from(text: String) -> Self {
+        Self::Text(text)
     }
 }
 

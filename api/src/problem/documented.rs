@@ -22,6 +22,11 @@ const EVERY: &[Listed] = &[
         403,
         "The Host header names no host of this server (`host_not_allowed`), or a page of another site sent the request (`cross_site`).",
     ),
+    // An operation whose values may be refused says so itself.
+    (
+        422,
+        "A query parameter is not known here; `field` names it (`validation_failed`).",
+    ),
     (
         500,
         "A fault of the service, logged with this request id (`internal`).",
@@ -75,8 +80,10 @@ impl<O> From<Refusal<O>> for poem::Error {
 
 impl<O: Documented> ApiResponse for Refusal<O> {
     fn meta() -> MetaResponses {
-        let listed = O::PROBLEMS.iter().copied().chain([EVERY]).flatten();
-        let mut responses: Vec<_> = listed.map(response).collect();
+        let own = || O::PROBLEMS.iter().copied().flatten();
+        let is_own = |status| own().any(|&(listed, _)| listed == status);
+        let every = EVERY.iter().filter(|&&(status, _)| !is_own(status));
+        let mut responses: Vec<_> = own().chain(every).map(response).collect();
         responses.sort_by_key(|response| response.status);
         MetaResponses { responses }
     }

@@ -132,14 +132,41 @@ async fn a_parameter_that_can_not_be_read_is_named() {
             ("created_after=yesterday", "created_after"),
             ("created_before=2026-02-30T00:00:00Z", "created_before"),
             ("created_after=2026-01-31", "created_after"),
-            ("created_after=0000-01-01T00:00:00Z", "created_after"),
-            ("created_before=%2B10000-01-01T00:00:00Z", "created_before"),
+            ("created_after=-0002-01-01T00:00:00Z", "created_after"),
+            ("created_before=%2B10001-01-01T00:00:00Z", "created_before"),
             ("created_before=9999999-01-01T00:00:00Z", "created_before"),
             ("deleted=perhaps", "deleted"),
         ];
         for (query, field) in cases {
             let refused = list(&api, query).await;
             assert_eq!(refused.fault(422, "validation_failed"), field, "{query}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_time_of_rfc_3339_is_a_filter() {
+    each_database(async |database| {
+        let api = Api::on(database);
+        api.created("bob@example.com").await;
+        let times = [
+            ("0000-01-01T00:00:00%2B23:59", true),
+            ("0001-01-01T00:00:00Z", true),
+            ("1969-12-31T23:59:59.999999Z", true),
+            ("1996-12-19T16:39:57-08:00", true),
+            ("9999-12-31T23:59:60Z", false),
+            ("9999-12-31T23:59:59.999999999-23:59", false),
+        ];
+        for (time, is_before) in times {
+            let after = list(&api, &format!("created_after={time}")).await;
+            let before = list(&api, &format!("created_before={time}")).await;
+            let [after, before] = [after, before].map(|page| emails(&page.expect(200)).len());
+            assert_eq!(
+                (after, before),
+                (is_before.into(), (!is_before).into()),
+                "{time}"
+            );
         }
     })
     .await;

@@ -12,6 +12,7 @@ mod changes;
 mod client;
 mod clock;
 mod concurrency;
+mod contract;
 mod idempotency;
 mod list;
 mod log;

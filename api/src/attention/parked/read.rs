@@ -33,10 +33,6 @@ impl Parked {
             State::Dismissed => Entity::find().filter(Column::ParkedDismissedAt.is_not_null()),
         };
         if let Some(reason) = &asked.reason {
-            if reason.contains('\0') {
-                let detail = "reason must not contain the NUL character";
-                return Err(Problem::invalid("reason", detail));
-            }
             query = query.filter(Column::ParkedReason.eq(reason));
         }
         if let Some(id) = customer_id(&self.0, asked.customer.as_deref()).await? {
