@@ -168,7 +168,7 @@ impl Strike {
             .await?;
         db.execute_unprepared(
             "select pg_terminate_backend(pid) from pg_stat_activity \
-             where datname = current_database() and pid <> pg_backend_pid()",
+             where datname = current_database() and application_name <> 'chaos'",
         )
         .await?;
         pause(self.lasting, stop).await;
