@@ -5,7 +5,7 @@ use std::time::Duration;
 use entity::stripe_link::{Column, Entity};
 use rand::RngExt;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use stripe_sandbox::Fault;
 use stripe_sandbox::fault::{Kind, Reason, Shows};
 
