@@ -1,7 +1,10 @@
 //! What a worker has begun to handle and not finished, and how often in a row. An item that ends the process
 //! each time is told by that.
 
+use std::collections::HashSet;
+
 use sea_orm::ActiveValue::Set;
+use sea_orm::QuerySelect;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 
@@ -43,6 +46,35 @@ pub async fn begin(
         .exec_with_returning(db)
         .await?;
     Ok(begun.begun)
+}
+
+/// Of these items, those whose handling has begun and not ended.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    (kind, items): (&str, Vec<String>),
+) -> Result<HashSet<String>, DbErr> {
+    let found: Vec<String> = Entity::find()
+        .select_only()
+        .column(Column::Item)
+        .filter(Column::Kind.eq(kind))
+        .filter(Column::Item.is_in(items))
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(found.into_iter().collect())
+}
+
+/// The handling of each came to an end, whatever came of it.
+pub async fn end_all(
+    db: &impl ConnectionTrait,
+    (kind, items): (&str, Vec<String>),
+) -> Result<(), DbErr> {
+    Entity::delete_many()
+        .filter(Column::Kind.eq(kind))
+        .filter(Column::Item.is_in(items))
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
 /// The handling came to an end, whatever came of it.

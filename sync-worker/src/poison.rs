@@ -5,6 +5,8 @@
 //! before it is taken in hand, and struck out after, whatever came of it. A push needs none of this: its
 //! link says that it began.
 
+use std::collections::HashSet;
+
 use entity::in_hand;
 use platform::database::within_bounds;
 use sea_orm::DbErr;
@@ -42,6 +44,19 @@ impl<'a> Watch<'a> {
         Self {
             is_careful: self.is_careful || is_careful,
             ..self
+        }
+    }
+
+    /// Of these items, those that were in hand when a process ended: one of them may be what ended it.
+    pub(crate) async fn suspects(&self, items: Vec<String>) -> Result<HashSet<String>, DbErr> {
+        within_bounds(in_hand::find(&self.engine.db, (self.kind, items))).await
+    }
+
+    /// The items came to an end and the process lives.
+    pub(crate) async fn end_all(&self, items: Vec<String>) {
+        let end = in_hand::end_all(&self.engine.db, (self.kind, items));
+        if let Err(error) = within_bounds(end).await {
+            tracing::warn!(kind = self.kind, %error, "striking out what was in hand");
         }
     }
 

@@ -82,22 +82,43 @@ pub async fn run_after(
     }
     let watch = Watch::of(engine, "event").await?;
     if watch.is_careful() {
-        one_by_one((engine, drifts, recent), by_customer, watch).await
+        carefully((engine, drifts, recent), by_customer, watch).await
     } else {
         work_off((engine, drifts, recent), by_customer).await
     }
 }
 
-/// So that the customer that ends the process is told from the others. Inside one process its drift is applied
-/// before it counts as sent, so that is watched here, too.
-async fn one_by_one(
+/// So that the customer that ends the process is told from the others: a few are in hand at a time, and those that were
+/// in hand when a process ended are read alone. Inside one process a drift is applied before it counts as sent, so that
+/// is watched here, too.
+async fn carefully(
     (engine, drifts, recent): (&Engine, &mut Drifts, &mut Recent),
     by_customer: BTreeMap<String, Vec<stripe_event::Model>>,
     watch: Watch<'_>,
 ) -> anyhow::Result<Worked> {
+    let suspects = watch
+        .suspects(by_customer.keys().cloned().collect())
+        .await?;
+    let (alone, others): (BTreeMap<_, _>, BTreeMap<_, _>) = by_customer
+        .into_iter()
+        .partition(|(stripe_id, _)| suspects.contains(stripe_id));
     let mut total = Worked::default();
     let mut failed = None;
-    for (stripe_id, events) in by_customer {
+    let mut others = others.into_iter();
+    loop {
+        let few: BTreeMap<_, _> = others.by_ref().take(READS).collect();
+        if few.is_empty() {
+            break;
+        }
+        let in_hand: Vec<String> = few.keys().cloned().collect();
+        for stripe_id in &in_hand {
+            watch.begin(stripe_id).await?;
+        }
+        let worked = work_off((engine, &mut *drifts, &mut *recent), few).await;
+        watch.end_all(in_hand).await;
+        total.add(worked, &mut failed)?;
+    }
+    for (stripe_id, events) in alone {
         if !watch.begin(&stripe_id).await? {
             let given_up = ids(events);
             total.events += given_up.len();
@@ -108,17 +129,31 @@ async fn one_by_one(
         let one = BTreeMap::from([(stripe_id.clone(), events)]);
         let worked = work_off((engine, &mut *drifts, &mut *recent), one).await;
         watch.end(&stripe_id).await;
-        match worked {
-            Ok(worked) => {
-                total.events += worked.events;
-                total.reads += worked.reads;
-                total.drifts += worked.drifts;
-            }
-            Err(error) if is_of_one_customer(&error) => failed = failed.or(Some(error)),
-            Err(error) => return Err(error),
-        }
+        total.add(worked, &mut failed)?;
     }
     failed.map_or(Ok(total), Err)
+}
+
+impl Worked {
+    /// Adds what was done. The first failure of a customer is kept, and one that concerns every customer ends it.
+    fn add(
+        &mut self,
+        worked: anyhow::Result<Self>,
+        failed: &mut Option<anyhow::Error>,
+    ) -> anyhow::Result<()> {
+        match worked {
+            Ok(worked) => {
+                self.events += worked.events;
+                self.reads += worked.reads;
+                self.drifts += worked.drifts;
+            }
+            Err(error) if is_of_one_customer(&error) => {
+                failed.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
 }
 
 async fn work_off(

@@ -1,7 +1,7 @@
 //! Items that end the process whenever they are handled. Here a future that is dropped, or a push that is begun
 //! and not finished, stands for the process that died.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use entity::in_hand;
 use entity::message::{DOWNSYNC, DRIFT, EXCHANGE, QUEUES, SOURCE};
@@ -157,6 +157,27 @@ async fn an_event_that_ends_the_process_each_time_is_given_up_and_the_others_go_
     assert_eq!(world.row(bad.id).await.name.as_deref(), Some("A"));
     assert_eq!(world.inbox().await.events, 0);
     assert_eq!(in_hand_count(&world).await, 1, "only the bad one");
+}
+
+/// A worker that was killed makes the others careful, and not slow.
+#[tokio::test]
+async fn events_are_read_side_by_side_after_a_death() {
+    const CUSTOMERS: usize = 16;
+    let world = World::new().await;
+    world.import(CUSTOMERS).await;
+    let delay = Duration::from_millis(200);
+    for row in world.rows().await {
+        let stripe_id = world.stripe_id(row.id).await;
+        world.stripe_edits(&stripe_id, &[("name", "B")]);
+        let path = format!("GET /v1/customers/{stripe_id}");
+        world.faults(&path, Kind::LatencyBeforeEffect { delay });
+    }
+    world.poll().await;
+    somebody_died(&world).await;
+    let begun = Instant::now();
+    assert_eq!(world.inbox().await.reads, CUSTOMERS);
+    assert!(begun.elapsed() < delay * (CUSTOMERS as u32) / 2);
+    assert_eq!(in_hand_count(&world).await, 0);
 }
 
 fn broker() -> Broker {
