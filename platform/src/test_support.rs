@@ -15,6 +15,7 @@ use crate::config::Secret;
 use crate::database::{self, Database};
 
 mod backup;
+pub mod log;
 mod rabbitmq;
 
 pub use rabbitmq::{RabbitMq, rabbitmq_url};

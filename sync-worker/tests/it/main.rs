@@ -19,6 +19,7 @@ mod preview;
 mod purge;
 mod registry;
 mod restore;
+mod review;
 mod storm;
 mod stripe_client;
 mod stripe_faults;
