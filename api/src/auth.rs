@@ -10,6 +10,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::problem::{Code, Problem};
 use crate::query;
+use crate::request::RequestId;
 
 /// The digests of the keys that are let in; without any, everybody is. Not to be printed: a weak key is found from its
 /// digest.
@@ -70,6 +71,7 @@ fn bearer(authorization: &str) -> Option<&str> {
 pub(crate) struct Caller {
     /// The W3C trace context of what this request does.
     pub(crate) traceparent: String,
+    pub(crate) request_id: String,
 }
 
 const SCHEME: &str = "apiKey";
@@ -106,7 +108,11 @@ impl<'a> ApiExtractor<'a> for Caller {
     ) -> poem::Result<Self> {
         query::check(request)?;
         let traceparent = telemetry::traceparent_child(request.header("traceparent"));
-        Ok(Self { traceparent })
+        let request_id = request.data::<RequestId>();
+        Ok(Self {
+            traceparent,
+            request_id: request_id.map(|id| id.0.clone()).unwrap_or_default(),
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reading a body: JSON, at most 64 KiB, an object whose members are texts. Every fault names the member.
+//! Reading a body: JSON of a bounded size, an object whose members are texts, or a list of such objects. Every fault names the member.
 
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use tokio::time::timeout;
 
 use crate::problem::{Code, Problem};
 
-const MAX_BYTES: usize = 64 * 1024;
 /// How long a body may take to arrive.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -20,8 +19,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
 /// What a body may be.
-pub(crate) trait Input: Type + Sized {
+pub(crate) trait Input: Sized {
+    /// What the spec shows of it.
+    type Schema: Type;
+
     const MEDIA_TYPES: &'static [&'static str] = &["application/json"];
+    const MAX_BYTES: usize = 64 * 1024;
 
     fn read(members: Members) -> Result<Self, Problem>;
 }
@@ -32,13 +35,13 @@ impl<'a, T: Input> ApiExtractor<'a> for JsonBody<T> {
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        T::register(registry);
+        T::Schema::register(registry);
     }
 
     fn request_meta() -> Option<MetaRequest> {
         let content = T::MEDIA_TYPES.iter().map(|content_type| MetaMediaType {
             content_type,
-            schema: T::schema_ref(),
+            schema: T::Schema::schema_ref(),
         });
         Some(MetaRequest {
             description: None,
@@ -53,7 +56,7 @@ impl<'a, T: Input> ApiExtractor<'a> for JsonBody<T> {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         check_media_type(request.content_type(), T::MEDIA_TYPES)?;
-        let reading = body.take()?.into_bytes_limit(MAX_BYTES);
+        let reading = body.take()?.into_bytes_limit(T::MAX_BYTES);
         let bytes = timeout(PATIENCE, reading).await.map_err(|_| {
             Problem::new(
                 Code::RequestTimeout,
@@ -119,6 +122,29 @@ impl Members {
         self.text(name)?
             .take()
             .ok_or_else(|| Problem::invalid(name, format!("{name} is required")))
+    }
+
+    /// Takes out a member that must be a list; each item is an object, or the error that it is to have.
+    pub(crate) fn items(
+        &mut self,
+        name: &'static str,
+        most: usize,
+    ) -> Result<Vec<Result<Self, Problem>>, Problem> {
+        let Some(Value::Array(items)) = self.0.remove(name) else {
+            return Err(Problem::invalid(name, format!("{name} must be a list")));
+        };
+        if items.is_empty() || items.len() > most {
+            let detail = format!("{name} must have 1 to {most} items");
+            return Err(Problem::invalid(name, detail));
+        }
+        let object = |item| match item {
+            Value::Object(members) => Ok(Self(members)),
+            _ => Err(Problem::new(
+                Code::ValidationFailed,
+                "each item must be a JSON object",
+            )),
+        };
+        Ok(items.into_iter().map(object).collect())
     }
 
     /// A member that nobody took out is one that would be ignored in silence.

@@ -271,6 +271,7 @@ impl Changes {
 
 impl Change {
     fn of(change: &change::Change, customers: &Shown) -> Self {
+        let members = change.fields.0.iter();
         Self {
             customer_id: change.customer_id,
             rev: change.rev,
@@ -283,7 +284,7 @@ impl Change {
                 Origin::Application => Source::Application,
                 Origin::Stripe => Source::Stripe,
             },
-            fields: change.fields.0.iter().map(ToString::to_string).collect(),
+            fields: members.map(|member| member.as_str().to_owned()).collect(),
             changed_at: change.at,
             customer: customers
                 .get(&change.customer_id)

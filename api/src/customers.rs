@@ -1,5 +1,6 @@
 //! Customers over HTTP: the original calls, and the resource API beside them. Both write by the same transactions.
 
+mod batch;
 mod key;
 mod list;
 mod original;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::patiently;
 use crate::problem::Problem;
+pub(crate) use batch::Batch;
 use entity::{customer, email};
 pub(crate) use key::Key;
 pub(crate) use original::Original;

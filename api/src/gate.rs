@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::auth::Keys;
 use crate::problem::Problem;
+use crate::request::routed;
 use crate::webhook;
 
 /// Longer than the longest wait that a client may ask for, and than every timeout below it.
@@ -48,7 +49,7 @@ where
         if !is_api {
             return self.open.call(request).await;
         }
-        match timeout(LONGEST_REQUEST, self.api.call(request)).await {
+        match timeout(LONGEST_REQUEST, self.api.call(routed(request))).await {
             Ok(result) => result,
             Err(_) => Err(Problem::unavailable()
                 .because("the request took too long")

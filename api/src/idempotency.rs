@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use entity::api_idempotency::{ActiveModel, Column, Entity, Model};
-use entity::fields::Fields;
 use entity::time::ago;
 use platform::backoff;
 use platform::clock::Clock;
@@ -16,6 +15,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
     QuerySelect, QueryTrait,
 };
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -37,24 +37,32 @@ pub(crate) struct Once {
 
 impl Once {
     /// `None` without the header.
-    pub(crate) fn of(header: StrictHeader, fields: &Fields) -> Result<Option<Self>, Problem> {
-        const MAX_CHARS: usize = 255;
-        let Some(key) = header.text else {
-            return Ok(None);
-        };
-        if key.is_empty() || key.len() > MAX_CHARS || !key.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Problem::new(
-                Code::MalformedRequest,
-                "Idempotency-Key must have 1 to 255 visible ASCII characters",
-            )
-            .at("Idempotency-Key"));
-        }
-        let asked = serde_json::to_vec(fields).expect("texts are JSON");
+    pub(crate) fn of(
+        header: &StrictHeader,
+        asked: &impl Serialize,
+    ) -> Result<Option<Self>, Problem> {
+        let key = check(header)?.map(str::to_owned);
+        Ok(key.map(|key| Self::new(key, asked)))
+    }
+
+    /// Of one item of a request that has several.
+    pub(crate) fn of_item(
+        header: &StrictHeader,
+        place: usize,
+        asked: &impl Serialize,
+    ) -> Result<Option<Self>, Problem> {
+        // No header has a space in it, so it is no other request's key.
+        let key = check(header)?.map(|key| format!("{key} {place}"));
+        Ok(key.map(|key| Self::new(key, asked)))
+    }
+
+    fn new(key: String, asked: &impl Serialize) -> Self {
+        let asked = serde_json::to_vec(asked).expect("texts are JSON");
         let digest = Sha256::new_with_prefix("POST /api/v1/customers\n").chain_update(asked);
-        Ok(Some(Self {
+        Self {
             key,
             digest: hex::encode(digest.finalize()),
-        }))
+        }
     }
 
     /// The answer that this key has had.
@@ -111,6 +119,22 @@ impl Once {
             .await?;
         Ok(kept == 1)
     }
+}
+
+/// The key in the header, if it can be one.
+pub(crate) fn check(header: &StrictHeader) -> Result<Option<&str>, Problem> {
+    const MAX_CHARS: usize = 255;
+    let Some(key) = header.text.as_deref() else {
+        return Ok(None);
+    };
+    if key.is_empty() || key.len() > MAX_CHARS || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Problem::new(
+            Code::MalformedRequest,
+            "Idempotency-Key must have 1 to 255 visible ASCII characters",
+        )
+        .at("Idempotency-Key"));
+    }
+    Ok(Some(key))
 }
 
 /// What is kept of an answer.

@@ -47,7 +47,7 @@ pub use webhook::WebhookSecrets;
 
 use attention::{Conflicts, Deletions, Parked, Unmatched};
 use changes::Changes;
-use customers::{Customers, Original, Resource};
+use customers::{Batch, Customers, Original, Resource};
 use gate::Gate;
 use health::Readiness;
 use openapi::Slashed;
@@ -190,6 +190,7 @@ fn routes_until(app: App, stop: CancellationToken) -> impl Endpoint<Output = Res
 fn api(customers: Customers) -> Api {
     (
         Resource(customers.clone()),
+        Batch(customers.clone()),
         Changes(customers.clone()),
         Parked(customers.clone()),
         Conflicts(customers.clone()),
@@ -202,6 +203,7 @@ fn api(customers: Customers) -> Api {
 
 type Api = (
     Resource,
+    Batch,
     Changes,
     Parked,
     Conflicts,

@@ -33,6 +33,8 @@ pub(crate) enum Code {
     CursorExpired,
     /// Another customer has this e-mail.
     EmailTaken,
+    /// Another customer has this `external_id`.
+    ExternalIdTaken,
     /// It was decided before, for the other side.
     AlreadyDecided,
     /// The value that the decision is about is not the present one any more.
@@ -45,7 +47,7 @@ pub(crate) enum Code {
     IdempotencyKeyReused,
     /// The customer is not, or no longer, in the state that If-Match names.
     PreconditionFailed,
-    /// The body is larger than 64 KiB.
+    /// The body is larger than 64 KiB, or than 512 KiB where it has many customers.
     PayloadTooLarge,
     /// The body is not sent as JSON.
     UnsupportedMediaType,
@@ -77,6 +79,7 @@ impl Code {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::CursorExpired => StatusCode::GONE,
             Self::EmailTaken
+            | Self::ExternalIdTaken
             | Self::AlreadyDecided
             | Self::Outdated
             | Self::NotPossible
@@ -134,6 +137,16 @@ impl Problem {
         Self::new(Code::EmailTaken, "another customer has this e-mail").at("email")
     }
 
+    pub(crate) fn external_id_taken() -> Self {
+        let detail = "another customer has this external_id";
+        Self::new(Code::ExternalIdTaken, detail).at("external_id")
+    }
+
+    pub(crate) fn stripe_id_taken() -> Self {
+        let detail = "another customer is linked to this Stripe customer";
+        Self::new(Code::AlreadyLinked, detail).at("stripe_id")
+    }
+
     pub(crate) fn unavailable() -> Self {
         Self::new(
             Code::Unavailable,
@@ -176,9 +189,18 @@ impl Problem {
         line
     }
 
-    pub(crate) fn respond(self, request_id: &str) -> Response {
+    /// A server error, with its cause.
+    pub(crate) fn log(&self) {
+        match self.code {
+            Code::Internal => tracing::error!("answering failed: {}", self.chain()),
+            Code::Unavailable => tracing::warn!("answering failed: {}", self.chain()),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn document(self, request_id: &str) -> Document {
         let status = self.code.status();
-        let document = Document {
+        Document {
             r#type: "about:blank".to_owned(),
             title: status.canonical_reason().unwrap_or_default().to_owned(),
             status: status.as_u16(),
@@ -186,13 +208,18 @@ impl Problem {
             detail: self.detail.into_owned(),
             field: self.field.map(Cow::into_owned),
             request_id: request_id.to_owned(),
-        };
+        }
+    }
+
+    pub(crate) fn respond(self, request_id: &str) -> Response {
+        let (status, code) = (self.code.status(), self.code);
+        let document = self.document(request_id);
         let body = serde_json::to_vec(&document).expect("texts and numbers are JSON");
         let mut response = Response::builder()
             .status(status)
             .content_type(CONTENT_TYPE)
             .body(Body::from_vec(body));
-        let more = match self.code {
+        let more = match code {
             Code::Unauthorized => Some((header::WWW_AUTHENTICATE, "Bearer")),
             Code::Unavailable => Some((header::RETRY_AFTER, "1")),
             _ => None,
@@ -217,7 +244,7 @@ const CONTENT_TYPE: &str = "application/problem+json";
 /// A refused request, after RFC 9457.
 #[derive(Object, Serialize)]
 #[oai(rename = "Problem", example)]
-struct Document {
+pub(crate) struct Document {
     /// Always `about:blank`: the status and the `code` say it all.
     r#type: String,
     /// The status in words.

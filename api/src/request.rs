@@ -15,9 +15,13 @@ use tracing::Instrument;
 
 use crate::problem::{Code, Problem};
 use route::Route;
-pub(crate) use route::Routes;
+pub(crate) use route::{Routes, routed, spelled};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What handlers find a request's id by.
+#[derive(Clone)]
+pub(crate) struct RequestId(pub(crate) String);
 
 /// An endpoint with all that around it. It answers every request: no error comes out of it.
 pub(crate) struct Observed<E> {
@@ -34,10 +38,11 @@ impl<E> Observed<E> {
 impl<E: Endpoint<Output = Response>> Endpoint for Observed<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let started = Instant::now();
         let method = method_name(request.method());
         let request_id = id::of(&request);
+        request.set_data(RequestId(request_id.clone()));
         let span = tracing::info_span!("request", request_id, method);
         let outcome = AssertUnwindSafe(self.inner.call(request))
             .catch_unwind()

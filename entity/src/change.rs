@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
 use uuid::Uuid;
 
-use crate::fields::Fieldset;
+use crate::fields::Members;
 use crate::message::Origin;
 use crate::outbox::Kind;
 
@@ -35,7 +35,7 @@ pub struct Change {
     pub rev: i64,
     pub kind: Kind,
     pub origin: Origin,
-    pub fields: Fieldset,
+    pub fields: Members,
     pub at: DateTime<Utc>,
 }
 

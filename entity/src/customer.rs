@@ -22,6 +22,8 @@ pub struct Model {
     pub name: Option<String>,
     pub phone: Option<String>,
     pub description: Option<String>,
+    /// The id that the application has for it ([`crate::external_id`]); unique among the living.
+    pub external_id: Option<String>,
     pub rev: i64,
     /// The transaction of the last change, or of an earlier one if that has a higher number; 0 on SQLite. It never
     /// decreases, so the feed of changes ([`crate::change`]) keeps the order of a customer's changes.
@@ -99,6 +101,21 @@ pub async fn find_deleted_email_keys(
         .await
 }
 
+/// Of these ids of applications, those that a living row has.
+pub async fn find_living_external_ids(
+    db: &impl ConnectionTrait,
+    external_ids: Vec<String>,
+) -> Result<Vec<String>, DbErr> {
+    Entity::find()
+        .select_only()
+        .column(Column::ExternalId)
+        .filter(Column::ExternalId.is_in(external_ids))
+        .filter(Column::DeletedAt.is_null())
+        .into_tuple()
+        .all(db)
+        .await
+}
+
 /// The row, a tombstone included, locked until the transaction ends. On SQLite the transaction has
 /// the whole database's write lock already.
 pub async fn lock(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<Model>, DbErr> {
@@ -118,6 +135,7 @@ mod tests {
             name: None,
             phone: None,
             description: None,
+            external_id: None,
             rev: 1,
             change_xid: 0,
             deleted_at: None,

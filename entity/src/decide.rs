@@ -49,6 +49,10 @@ impl From<write::Error> for Refused {
     fn from(error: write::Error) -> Self {
         match error {
             write::Error::EmailTaken => Self::EmailTaken,
+            // No decision changes either.
+            write::Error::ExternalIdTaken | write::Error::StripeIdTaken => {
+                Self::Database(DbErr::Custom(error.to_string()))
+            }
             write::Error::Database(error) => Self::Database(error),
         }
     }

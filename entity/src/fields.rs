@@ -44,10 +44,47 @@ impl Field {
     }
 }
 
-/// Names of fields, as a column holds them.
+/// What a change can give another value: a field, or the id that the application has for the customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Member {
+    ExternalId,
+    #[serde(untagged)]
+    Field(Field),
+}
+
+impl Member {
+    /// The name that the API and the database use for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ExternalId => "external_id",
+            Self::Field(field) => field.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<Field> for Member {
+    fn from(field: Field) -> Self {
+        Self::Field(field)
+    }
+}
+
+/// What a change has changed, as a column holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
 #[serde(transparent)]
-pub struct Fieldset(pub Vec<Field>);
+pub struct Members(pub Vec<Member>);
+
+impl FromIterator<Field> for Members {
+    fn from_iter<T: IntoIterator<Item = Field>>(fields: T) -> Self {
+        Self(fields.into_iter().map(Member::Field).collect())
+    }
+}
 
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,12 +146,12 @@ impl Fields {
         self
     }
 
-    /// The fields in which two canonical values differ.
     /// The fields that have a value.
-    pub fn named(&self) -> Fieldset {
-        Fieldset(self.differing(&Self::default()))
+    pub fn named(&self) -> Vec<Field> {
+        self.differing(&Self::default())
     }
 
+    /// The fields in which two canonical values differ.
     pub fn differing(&self, other: &Self) -> Vec<Field> {
         Field::ALL
             .into_iter()

@@ -9,6 +9,7 @@ pub mod customer;
 pub mod decide;
 pub mod downsync_state;
 pub mod email;
+pub mod external_id;
 pub mod fields;
 pub mod fingerprint;
 pub mod in_hand;

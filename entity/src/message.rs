@@ -46,6 +46,8 @@ pub struct Changed {
     pub name: Option<String>,
     pub phone: Option<String>,
     pub description: Option<String>,
+    #[serde(default)]
+    pub external_id: Option<String>,
     pub deleted: bool,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -75,6 +77,7 @@ impl Changed {
             name: customer.name.clone(),
             phone: customer.phone.clone(),
             description: customer.description.clone(),
+            external_id: customer.external_id.clone(),
             deleted: customer.is_deleted(),
             created_at: customer.created_at,
             updated_at: customer.updated_at,
@@ -131,6 +134,9 @@ pub struct StripeCopy {
     pub fields: Fields,
     /// `metadata.customer_sync_id`: the row it was created for or linked to.
     pub customer_id: Option<Uuid>,
+    /// `metadata.customer_sync_external_id`.
+    #[serde(default)]
+    pub external_id: Option<String>,
     /// `metadata.customer_sync_rev_<field>`: our last write to each field.
     #[serde(default)]
     pub stamps: Stamps,
@@ -151,6 +157,7 @@ impl StripeCopy {
             deleted: false,
             fields: Fields::default(),
             customer_id: None,
+            external_id: None,
             stamps: Stamps::default(),
             detached: false,
             created: 0,
@@ -180,6 +187,7 @@ mod tests {
             name: None,
             phone: None,
             description: None,
+            external_id: None,
             deleted: false,
             created_at: DateTime::UNIX_EPOCH,
             updated_at: DateTime::UNIX_EPOCH,

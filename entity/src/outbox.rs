@@ -12,7 +12,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use crate::customer;
-use crate::fields::Fieldset;
+use crate::fields::Members;
 use crate::message::{CREATED, Changed, DELETED, Origin, UPDATED};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -25,7 +25,7 @@ pub struct Model {
     pub kind: Kind,
     pub origin: Origin,
     /// The fields that it changed.
-    pub fields: Fieldset,
+    pub fields: Members,
     /// [`customer::Model::change_xid`] at that rev.
     pub xid: i64,
     /// The state at that rev ([`Changed`]), for consumers other than the sync worker.
@@ -72,7 +72,7 @@ impl Kind {
 pub async fn enqueue(
     tx: &DatabaseTransaction,
     customer: &customer::Model,
-    (kind, origin, fields): (Kind, Origin, Fieldset),
+    (kind, origin, fields): (Kind, Origin, Members),
     traceparent: Option<String>,
 ) -> Result<(), DbErr> {
     let row = row(customer, (kind, origin, fields), traceparent);
@@ -87,7 +87,11 @@ pub async fn enqueue_imported<'a>(
     traceparent: &str,
 ) -> Result<(), DbErr> {
     let rows = customers.into_iter().map(|customer| {
-        let change = (Kind::Created, Origin::Stripe, customer.fields().named());
+        let change = (
+            Kind::Created,
+            Origin::Stripe,
+            customer.fields().named().into_iter().collect(),
+        );
         row(customer, change, Some(traceparent.to_owned()))
     });
     Entity::insert_many(rows).exec_without_returning(tx).await?;
@@ -96,7 +100,7 @@ pub async fn enqueue_imported<'a>(
 
 fn row(
     customer: &customer::Model,
-    (kind, origin, fields): (Kind, Origin, Fieldset),
+    (kind, origin, fields): (Kind, Origin, Members),
     traceparent: Option<String>,
 ) -> ActiveModel {
     ActiveModel {

@@ -30,6 +30,8 @@ pub struct Model {
     pub fingerprint: Option<i64>,
     /// The highest rev that asks for nothing more. The row waits to be pushed while its rev is above.
     pub synced_rev: i64,
+    /// The `external_id` that Stripe's metadata was last given by us.
+    pub external_id: Option<String>,
     /// The stamps that Stripe was last known to hold; none before it holds a write of ours. A copy with another one
     /// shows a write that nobody has acknowledged.
     pub pushed: Option<Stamps>,
@@ -238,6 +240,7 @@ impl ActiveModel {
         self.stripe_created = Set(None);
         self.base = Set(None);
         self.pushed = Set(None);
+        self.external_id = Set(None);
         self.recheck_at = Set(None);
         self.detached_at = Set(None);
         self.end_request();

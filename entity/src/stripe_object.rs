@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::fields::{Field, Fields, canonical_part};
+use crate::fields::{Field, Fields, canonical, canonical_part};
 use crate::fingerprint::{self, Values};
 use crate::message::StripeCopy;
 use crate::stamp::Stamps;
@@ -26,6 +26,8 @@ pub const REDACTED: &str = "[redacted]";
 
 /// Metadata: the row that a customer was made for or linked to.
 pub const CUSTOMER_ID: &str = "customer_sync_id";
+/// Metadata: the id that the application has for the row.
+pub const EXTERNAL_ID: &str = "customer_sync_external_id";
 /// Metadata: `true` once we let go of it.
 pub const DETACHED: &str = "customer_sync_detached";
 const YES: &str = "true";
@@ -130,6 +132,7 @@ impl Customer<'_> {
             deleted,
             fields: Fields::default(),
             customer_id: None,
+            external_id: None,
             stamps: Stamps::default(),
             detached: false,
             created: self.created()?,
@@ -220,6 +223,8 @@ fn take(copy: &mut StripeCopy, name: &str, value: &Member<'_>) {
     };
     if name == CUSTOMER_ID {
         copy.customer_id = text.parse().ok();
+    } else if name == EXTERNAL_ID {
+        copy.external_id = canonical(text);
     } else if name == DETACHED {
         copy.detached = text == YES;
     } else if let Some(field) = Field::ALL.into_iter().find(|field| rev_of(*field) == name)

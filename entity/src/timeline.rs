@@ -13,7 +13,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use crate::change::Position;
-use crate::fields::Field;
+use crate::fields::Member;
 use crate::message::Origin;
 use crate::{customer, installation, outbox};
 
@@ -76,7 +76,7 @@ pub struct Detail {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fields: Vec<Field>,
+    pub fields: Vec<Member>,
     /// Stripe's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_detail_is_spelt_without_what_it_lacks() {
         let detail = Detail {
-            fields: vec![Field::Name],
+            fields: vec![crate::fields::Field::Name.into()],
             attempt: Some(2),
             ..Detail::default()
         };

@@ -15,10 +15,12 @@ use uuid::Uuid;
 
 use crate::customer::{self, Column};
 use crate::email::Email;
-use crate::fields::{Fields, Fieldset};
+use crate::external_id::ExternalId;
+use crate::fields::{Fields, Member, Members};
 use crate::message::{Changed, Origin};
 use crate::outbox::{self, Kind};
 use crate::time::present;
+use crate::{stripe_link, unmatched};
 
 /// What a new customer starts with.
 #[derive(Clone, Debug)]
@@ -28,6 +30,9 @@ pub struct NewCustomer {
     pub email: Email,
     /// Canonical and valid; its e-mail is `email`'s.
     pub fields: Fields,
+    pub external_id: Option<ExternalId>,
+    /// The Stripe customer that it is to be linked to. The worker reads that one before it sends anything.
+    pub stripe_id: Option<String>,
     /// For SQLite, as everywhere here.
     pub now: DateTime<Utc>,
     pub traceparent: Option<String>,
@@ -37,6 +42,10 @@ pub struct NewCustomer {
 pub enum Error {
     #[error("another customer has this e-mail")]
     EmailTaken,
+    #[error("another customer has this external_id")]
+    ExternalIdTaken,
+    #[error("another customer is linked to this Stripe customer")]
+    StripeIdTaken,
     #[error("writing a customer")]
     Database(#[source] DbErr),
 }
@@ -47,27 +56,34 @@ impl From<DbErr> for Error {
             Some(SqlErr::UniqueConstraintViolation(detail)) if detail.contains("email_key") => {
                 Self::EmailTaken
             }
+            Some(SqlErr::UniqueConstraintViolation(detail)) if detail.contains("external_id") => {
+                Self::ExternalIdTaken
+            }
+            Some(SqlErr::UniqueConstraintViolation(detail)) if detail.contains("stripe_id") => {
+                Self::StripeIdTaken
+            }
             _ => Self::Database(error),
         }
     }
 }
 
-/// Whether [`create_alone`] works here: only Postgres can insert both rows in one statement.
-pub fn can_create_alone(db: &impl ConnectionTrait) -> bool {
-    db.get_database_backend() == DbBackend::Postgres
+/// Whether [`create_alone`] can create it: only Postgres can insert the row and its outbox row in one statement, and a
+/// link takes another one.
+pub fn can_create_alone(db: &impl ConnectionTrait, new: &NewCustomer) -> bool {
+    db.get_database_backend() == DbBackend::Postgres && new.stripe_id.is_none()
 }
 
 /// The payload is that of [`Changed`], with the times of the row.
 const CREATE: &str = "\
     WITH created AS (\
-        INSERT INTO customer (id, email, email_key, name, phone, description, rev, created_at, updated_at) \
-        VALUES ($1, $2, $3, $4, $5, $6, 1, statement_timestamp(), statement_timestamp()) \
+        INSERT INTO customer (id, email, email_key, name, phone, description, external_id, rev, created_at, updated_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 1, statement_timestamp(), statement_timestamp()) \
         RETURNING id, rev, created_at, \
             to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS text), \
     told AS (\
         INSERT INTO outbox (customer_id, rev, kind, origin, payload, traceparent, fields, created_at) \
-        SELECT id, rev, 'created', 'application', $7::jsonb || jsonb_build_object('created_at', text, 'updated_at', text), \
-            $8, $9, created_at \
+        SELECT id, rev, 'created', 'application', $8::jsonb || jsonb_build_object('created_at', text, 'updated_at', text), \
+            $9, $10, created_at \
         FROM created) \
     SELECT created_at FROM created";
 
@@ -91,9 +107,10 @@ async fn create_on_postgres(
         row.name.clone().into(),
         row.phone.clone().into(),
         row.description.clone().into(),
+        row.external_id.clone().into(),
         Changed::of(&row, Origin::Application).to_json().into(),
         new.traceparent.clone().into(),
-        new.fields.named().into(),
+        new.members().into(),
     ];
     let create = Statement::from_sql_and_values(DbBackend::Postgres, CREATE, values);
     let created = db.query_one_raw(create).await?;
@@ -105,18 +122,56 @@ async fn create_on_postgres(
 
 /// Creates a customer within a transaction.
 pub async fn create(tx: &DatabaseTransaction, new: &NewCustomer) -> Result<customer::Model, Error> {
-    if tx.get_database_backend() == DbBackend::Postgres {
-        return create_on_postgres(tx, new).await;
+    let row = match tx.get_database_backend() {
+        DbBackend::Postgres => create_on_postgres(tx, new).await?,
+        _ => create_in_steps(tx, new).await?,
+    };
+    if let Some(stripe_id) = &new.stripe_id {
+        link(tx, &row, stripe_id).await?;
     }
+    Ok(row)
+}
+
+async fn create_in_steps(
+    tx: &DatabaseTransaction,
+    new: &NewCustomer,
+) -> Result<customer::Model, Error> {
     let row = first_state(new);
     insert(tx, &row).await?;
-    let change = (Kind::Created, Origin::Application, new.fields.named());
+    let change = (Kind::Created, Origin::Application, new.members());
     outbox::enqueue(tx, &row, change, new.traceparent.clone()).await?;
     Ok(row)
 }
 
-/// Gives a locked row new values, canonical and valid. Values that it has already are no change: the
-/// row keeps its rev and nothing is enqueued.
+/// Links a new row. There is no base: nothing was agreed on, so nothing is sent before the Stripe customer was read.
+async fn link(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    stripe_id: &str,
+) -> Result<(), Error> {
+    let mut link = stripe_link::ActiveModel {
+        stripe_id: Set(Some(stripe_id.to_owned())),
+        ..stripe_link::fresh(row.id, row.created_at)
+    };
+    link.set_fingerprint();
+    stripe_link::Entity::insert(link)
+        .exec_without_returning(tx)
+        .await?;
+    unmatched::forget(tx, stripe_id).await?;
+    Ok(())
+}
+
+impl NewCustomer {
+    /// What it gives a value.
+    fn members(&self) -> Members {
+        let fields = self.fields.named().into_iter().map(Member::Field);
+        let external_id = self.external_id.as_ref().map(|_| Member::ExternalId);
+        Members(fields.chain(external_id).collect())
+    }
+}
+
+/// Gives a locked row new values, canonical and valid, and leaves its `external_id`. Values that it has already are no
+/// change: the row keeps its rev and nothing is enqueued.
 pub async fn update(
     tx: &DatabaseTransaction,
     row: &customer::Model,
@@ -124,11 +179,26 @@ pub async fn update(
     now: DateTime<Utc>,
     traceparent: Option<String>,
 ) -> Result<customer::Model, Error> {
-    if row.fields() == *fields {
+    let values = (email, fields, row.external_id.as_deref());
+    edit(tx, row, values, now, traceparent).await
+}
+
+/// The same, with the `external_id` that the row is to have.
+pub async fn edit(
+    tx: &DatabaseTransaction,
+    row: &customer::Model,
+    (email, fields, external_id): (&Email, &Fields, Option<&str>),
+    now: DateTime<Utc>,
+    traceparent: Option<String>,
+) -> Result<customer::Model, Error> {
+    let mut changed: Members = row.fields().differing(fields).into_iter().collect();
+    if row.external_id.as_deref() != external_id {
+        changed.0.push(Member::ExternalId);
+    }
+    if changed.0.is_empty() {
         return Ok(row.clone());
     }
-    let changed = Fieldset(row.fields().differing(fields));
-    let updated = store(tx, row, (email, fields), now).await?;
+    let updated = store(tx, row, (email, fields, external_id), now).await?;
     let change = (Kind::Updated, Origin::Application, changed);
     outbox::enqueue(tx, &updated, change, traceparent).await?;
     Ok(updated)
@@ -151,7 +221,7 @@ pub async fn resend(
     } else {
         Kind::Updated
     };
-    let change = (kind, Origin::Application, Fieldset::default());
+    let change = (kind, Origin::Application, Members::default());
     outbox::enqueue(tx, &again, change, traceparent).await?;
     Ok(again)
 }
@@ -164,7 +234,7 @@ pub async fn delete(
     traceparent: Option<String>,
 ) -> Result<customer::Model, DbErr> {
     let deleted = end(tx, row, now).await?;
-    let change = (Kind::Deleted, Origin::Application, Fieldset::default());
+    let change = (Kind::Deleted, Origin::Application, Members::default());
     outbox::enqueue(tx, &deleted, change, traceparent).await?;
     Ok(deleted)
 }
@@ -177,8 +247,9 @@ pub async fn take(
     now: DateTime<Utc>,
     traceparent: Option<String>,
 ) -> Result<customer::Model, Error> {
-    let changed = Fieldset(row.fields().differing(fields));
-    let taken = store(tx, row, (email, fields), now).await?;
+    let changed = row.fields().differing(fields).into_iter().collect();
+    let values = (email, fields, row.external_id.as_deref());
+    let taken = store(tx, row, values, now).await?;
     let change = (Kind::Updated, Origin::Stripe, changed);
     outbox::enqueue(tx, &taken, change, traceparent).await?;
     Ok(taken)
@@ -192,7 +263,7 @@ pub async fn bury(
     traceparent: Option<String>,
 ) -> Result<customer::Model, DbErr> {
     let buried = end(tx, row, now).await?;
-    let change = (Kind::Deleted, Origin::Stripe, Fieldset::default());
+    let change = (Kind::Deleted, Origin::Stripe, Members::default());
     outbox::enqueue(tx, &buried, change, traceparent).await?;
     Ok(buried)
 }
@@ -205,6 +276,7 @@ async fn insert(tx: &DatabaseTransaction, row: &customer::Model) -> Result<(), E
         name: Set(row.name.clone()),
         phone: Set(row.phone.clone()),
         description: Set(row.description.clone()),
+        external_id: Set(row.external_id.clone()),
         rev: Set(row.rev),
         change_xid: NotSet,
         deleted_at: Set(row.deleted_at),
@@ -220,7 +292,7 @@ async fn insert(tx: &DatabaseTransaction, row: &customer::Model) -> Result<(), E
 async fn store(
     tx: &DatabaseTransaction,
     row: &customer::Model,
-    (email, fields): (&Email, &Fields),
+    (email, fields, external_id): (&Email, &Fields, Option<&str>),
     now: DateTime<Utc>,
 ) -> Result<customer::Model, Error> {
     let updated = customer::ActiveModel {
@@ -229,6 +301,7 @@ async fn store(
         name: Set(fields.name.clone()),
         phone: Set(fields.phone.clone()),
         description: Set(fields.description.clone()),
+        external_id: Set(external_id.map(str::to_owned)),
         rev: Set(row.rev + 1),
         ..Default::default()
     };
@@ -291,6 +364,7 @@ fn first_state(new: &NewCustomer) -> customer::Model {
         name: new.fields.name.clone(),
         phone: new.fields.phone.clone(),
         description: new.fields.description.clone(),
+        external_id: new.external_id.clone().map(ExternalId::into_string),
         rev: 1,
         change_xid: 0,
         deleted_at: None,

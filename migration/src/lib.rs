@@ -14,6 +14,7 @@ mod m20261128_000012_event;
 mod m20261128_000013_heartbeat;
 mod m20261128_000015_order;
 mod m20261129_000016_change;
+mod m20261129_000017_external_id;
 pub mod schema;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
@@ -40,6 +41,17 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000013_heartbeat::Migration),
             Box::new(m20261128_000015_order::Migration),
             Box::new(m20261129_000016_change::Migration),
+            Box::new(m20261129_000017_external_id::Migration),
         ]
     }
+}
+
+async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
+    for statement in statements {
+        manager
+            .get_connection()
+            .execute_unprepared(statement)
+            .await?;
+    }
+    Ok(())
 }

@@ -4,13 +4,15 @@
 use entity::fields::{Field, Fields};
 use entity::stamp::Stamps;
 use entity::stripe_link;
-use entity::stripe_object::rev_of;
+use entity::stripe_object::{EXTERNAL_ID, rev_of};
 
 /// The values and the stamps of a create or an update.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Frozen {
     pub(crate) fields: Fields,
     pub(crate) stamps: Stamps,
+    /// Empty if it clears that.
+    pub(crate) external_id: Option<String>,
 }
 
 impl Frozen {
@@ -34,6 +36,8 @@ impl Frozen {
                 && let Ok(stamp) = value.parse()
             {
                 frozen.stamps.set(field, stamp);
+            } else if metadata(&name) == Some(EXTERNAL_ID) {
+                frozen.external_id = Some(value.into_owned());
             }
         }
         frozen.fields = frozen.fields.canonical();
@@ -43,10 +47,14 @@ impl Frozen {
 
 /// The field whose stamp a member of the form is.
 fn stamped(name: &str) -> Option<Field> {
-    let member = name.strip_prefix("metadata[")?.strip_suffix(']')?;
+    let member = metadata(name)?;
     Field::ALL
         .into_iter()
         .find(|field| rev_of(*field) == member)
+}
+
+fn metadata(name: &str) -> Option<&str> {
+    name.strip_prefix("metadata[")?.strip_suffix(']')
 }
 
 #[cfg(test)]
@@ -60,9 +68,11 @@ mod tests {
         fn what_was_frozen_is_read_back(email in ".{1,20}", name in ".{0,20}", rev in 1_i64..) {
             let fields = Fields { email: Some(email), name: Some(name), ..Fields::default() }.canonical();
             let stamps = Stamps::of((rev, Uuid::now_v7()), &fields, &Field::ALL);
-            let body = crate::stripe::create_body(&fields, Uuid::now_v7(), &stamps);
+            let external_id = Some("user 42".to_owned());
+            let ids = (Uuid::now_v7(), external_id.as_deref());
+            let body = crate::stripe::create_body(&fields, ids, &stamps);
             let frozen = Frozen::read(&body);
-            prop_assert_eq!(frozen, Frozen { fields, stamps });
+            prop_assert_eq!(frozen, Frozen { fields, stamps, external_id });
         }
     }
 }

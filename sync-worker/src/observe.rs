@@ -106,7 +106,7 @@ pub struct Known<'a> {
     pub email_is_taken: bool,
     /// Another Stripe customer could take the place of the deleted one.
     pub has_substitute: bool,
-    /// The two were linked by their e-mail only: push once more, so that Stripe's side names our row.
+    /// Stripe's side does not name our row and its `external_id` yet: push once more.
     pub must_stamp: bool,
 }
 

@@ -42,6 +42,8 @@ impl Resolution {
 }
 
 impl Input for Resolution {
+    type Schema = Self;
+
     fn read(mut members: Members) -> Result<Self, Problem> {
         let side = match members.required("side")?.as_str() {
             "database" => Side::Database,

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::Customers;
 use super::representation::{Customer, Json};
 use super::sync::Summaries;
+use super::write;
 use crate::database::patiently;
 use crate::problem::Problem;
 
@@ -57,6 +58,7 @@ pub(super) struct Asked {
     pub(super) limit: u32,
     pub(super) cursor: Option<String>,
     pub(super) email: Option<String>,
+    pub(super) external_id: Option<String>,
     pub(super) created_after: Option<DateTime<Utc>>,
     pub(super) created_before: Option<DateTime<Utc>>,
     pub(super) updated_after: Option<DateTime<Utc>>,
@@ -67,6 +69,7 @@ struct Filter {
     limit: u32,
     behind: Option<Position>,
     email_key: Option<String>,
+    external_id: Option<String>,
     created_after: Option<DateTime<Utc>>,
     created_before: Option<DateTime<Utc>>,
     updated_after: Option<DateTime<Utc>>,
@@ -107,11 +110,26 @@ impl Filter {
             limit: asked.limit,
             behind: behind.transpose()?,
             email_key: email.transpose()?.map(|email| email.key().to_owned()),
+            external_id: external_id(asked.external_id)?,
             created_after: time("created_after", asked.created_after)?,
             created_before: time("created_before", asked.created_before)?,
             updated_after: time("updated_after", asked.updated_after)?,
             deleted: asked.deleted,
         })
+    }
+}
+
+/// In canonical form, as it is stored.
+fn external_id(asked: Option<String>) -> Result<Option<String>, Problem> {
+    let Some(text) = asked else {
+        return Ok(None);
+    };
+    match write::external_id(&text)? {
+        Some(id) => Ok(Some(id.into_string())),
+        None => Err(Problem::invalid(
+            "external_id",
+            "external_id must not be empty",
+        )),
     }
 }
 
@@ -140,6 +158,9 @@ async fn page(db: &impl ConnectionTrait, filter: &Filter) -> Result<Vec<Model>, 
     });
     if let Some(key) = &filter.email_key {
         query = query.filter(Column::EmailKey.eq(key));
+    }
+    if let Some(id) = &filter.external_id {
+        query = query.filter(Column::ExternalId.eq(id));
     }
     if let Some(time) = filter.created_after {
         query = query.filter(Column::CreatedAt.gte(time));

@@ -33,8 +33,11 @@ impl Original {
         caller: Caller,
         body: JsonBody<NamedCustomer>,
     ) -> Result<Created, Refusal<Creating>> {
-        let row = self.0.create(body.0.values()?, caller.traceparent).await?;
-        Ok(Created::answer((created(&row), false)))
+        let row = self
+            .0
+            .create(body.0.values()?.into(), caller.traceparent)
+            .await?;
+        Ok(Created::answer((created(&row, None), false)))
     }
 
     /// Rename a customer
@@ -50,7 +53,7 @@ impl Original {
         caller: Caller,
         body: JsonBody<NamedCustomer>,
     ) -> Result<Updated, Refusal<Changing>> {
-        let Values { email, fields } = body.0.values()?;
+        let Values { email, fields, .. } = body.0.values()?;
         let rename = |row: &entity::customer::Model| {
             let renamed = Fields {
                 name: fields.name.clone(),
@@ -61,6 +64,7 @@ impl Original {
             Ok(Values {
                 email,
                 fields: renamed,
+                external_id: row.external_id.clone(),
             })
         };
         let key = Key::Email(email);
@@ -121,6 +125,8 @@ impl NamedCustomer {
 }
 
 impl Input for NamedCustomer {
+    type Schema = Self;
+
     fn read(mut members: Members) -> Result<Self, Problem> {
         Ok(Self {
             name: members.required("name")?,
@@ -151,6 +157,8 @@ struct DeletedCustomer {
 }
 
 impl Input for DeletedCustomer {
+    type Schema = Self;
+
     fn read(mut members: Members) -> Result<Self, Problem> {
         Ok(Self {
             name: present(members.text("name")?),

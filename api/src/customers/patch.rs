@@ -1,12 +1,14 @@
 //! Bodies of the resource API: a new customer, and the merge patch (RFC 7396) of one.
 
 use entity::customer::Model;
+use entity::external_id::ExternalId;
 use entity::fields::{Field, Fields};
+use entity::stripe_object;
 use poem_openapi::Object;
 use poem_openapi::types::{Example, MaybeUndefined};
 
 use super::representation::present;
-use super::write::Values;
+use super::write::{New, Values, external_id};
 use crate::body::{Input, Members};
 use crate::problem::Problem;
 
@@ -43,26 +45,64 @@ pub(super) struct NewCustomer {
         )
     )]
     description: Option<String>,
+    /// The id that the application has for it; compared as it is. No two living customers have the same one. It is kept in
+    /// the Stripe customer's metadata as `customer_sync_external_id`.
+    #[oai(
+        nullable,
+        validator(
+            max_length = 255,
+            pattern = r"^[\t-\r \x85]*[^\x00-\x1f\x7f-\x9f]*[\t-\r \x85]*$"
+        )
+    )]
+    external_id: Option<String>,
+    /// The Stripe customer that it is, where that is known. It is read before anything is sent: the two are united as
+    /// FIELD_OWNER says, and a customer that Stripe does not have is parked (`unknown_in_stripe`, `deleted_in_stripe`).
+    #[oai(nullable, validator(max_length = 255, pattern = "^cus_[A-Za-z0-9_]+$"))]
+    stripe_id: Option<String>,
 }
 
 impl NewCustomer {
-    pub(super) fn values(self) -> Result<Values, Problem> {
-        Values::of(Fields {
+    pub(super) fn checked(self) -> Result<New, Problem> {
+        let external_id = external_id(&self.external_id.unwrap_or_default())?;
+        let stripe_id = stripe_id(self.stripe_id)?;
+        let values = Values::of(Fields {
             email: Some(self.email),
             name: self.name,
             phone: self.phone,
             description: self.description,
+        })?;
+        Ok(New {
+            external_id,
+            stripe_id,
+            ..values.into()
         })
     }
 }
 
+fn stripe_id(text: Option<String>) -> Result<Option<String>, Problem> {
+    let Some(id) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    if id.starts_with("cus_") && stripe_object::is_id(&id) {
+        return Ok(Some(id));
+    }
+    Err(Problem::invalid(
+        "stripe_id",
+        "stripe_id must be the id of a Stripe customer, such as cus_NffrFeUfNV2Hib",
+    ))
+}
+
 impl Input for NewCustomer {
+    type Schema = Self;
+
     fn read(mut members: Members) -> Result<Self, Problem> {
         let read = Self {
             email: members.required("email")?,
             name: present(members.text("name")?),
             phone: present(members.text("phone")?),
             description: present(members.text("description")?),
+            external_id: present(members.text("external_id")?),
+            stripe_id: present(members.text("stripe_id")?),
         };
         members.none_left()?;
         Ok(read)
@@ -76,6 +116,8 @@ impl Example for NewCustomer {
             name: Some("Bob".to_owned()),
             phone: Some("+41 44 668 18 00".to_owned()),
             description: None,
+            external_id: Some("user-42".to_owned()),
+            stripe_id: None,
         }
     }
 }
@@ -111,6 +153,14 @@ pub(super) struct CustomerPatch {
         )
     )]
     description: MaybeUndefined<String>,
+    #[oai(
+        nullable,
+        validator(
+            max_length = 255,
+            pattern = r"^[\t-\r \x85]*[^\x00-\x1f\x7f-\x9f]*[\t-\r \x85]*$"
+        )
+    )]
+    external_id: MaybeUndefined<String>,
 }
 
 impl CustomerPatch {
@@ -129,11 +179,18 @@ impl CustomerPatch {
                 patched.set(field, present(value.clone()));
             }
         }
-        Values::change(&row.fields(), patched)
+        let external_id = match &self.external_id {
+            MaybeUndefined::Undefined => row.external_id.clone(),
+            MaybeUndefined::Null => None,
+            MaybeUndefined::Value(text) => external_id(text)?.map(ExternalId::into_string),
+        };
+        let values = Values::change(&row.fields(), patched)?;
+        Ok(values.with_external_id(external_id))
     }
 }
 
 impl Input for CustomerPatch {
+    type Schema = Self;
     const MEDIA_TYPES: &'static [&'static str] =
         &["application/merge-patch+json", "application/json"];
 
@@ -143,6 +200,7 @@ impl Input for CustomerPatch {
             name: members.text("name")?,
             phone: members.text("phone")?,
             description: members.text("description")?,
+            external_id: members.text("external_id")?,
         };
         members.none_left()?;
         Ok(read)
@@ -156,6 +214,7 @@ impl Example for CustomerPatch {
             name: MaybeUndefined::Value("Robert".to_owned()),
             phone: MaybeUndefined::Null,
             description: MaybeUndefined::Undefined,
+            external_id: MaybeUndefined::Undefined,
         }
     }
 }

@@ -21,6 +21,9 @@ use crate::idempotency::Answer;
 #[oai(example)]
 pub(crate) struct Customer {
     id: Uuid,
+    /// The id that the application has for it. No two living customers have the same one.
+    #[oai(nullable)]
+    external_id: Option<String>,
     /// The id of the Stripe customer that it is linked to.
     #[oai(nullable)]
     stripe_id: Option<String>,
@@ -49,6 +52,7 @@ impl Customer {
     pub(crate) fn of(row: &Model, summary: Summary) -> Self {
         Self {
             id: row.id,
+            external_id: row.external_id.clone(),
             stripe_id: summary.stripe_id,
             sync_status: summary.status,
             email: row.email.clone(),
@@ -69,6 +73,7 @@ impl Example for Customer {
         let at = DateTime::from_timestamp_micros(1_767_225_600_123_456).unwrap_or_default();
         Self {
             id: Uuid::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0001),
+            external_id: Some("user-42".to_owned()),
             stripe_id: Some("cus_NffrFeUfNV2Hib".to_owned()),
             sync_status: Status::Synced,
             email: "bob@example.com".to_owned(),
@@ -90,6 +95,10 @@ pub(crate) struct Json<T>(String, PhantomData<fn() -> T>);
 impl<T> Json<T> {
     pub(super) fn text(text: String) -> Self {
         Self(text, PhantomData)
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.0
     }
 }
 
@@ -149,10 +158,14 @@ impl Created {
 }
 
 /// The answer to a create, as text, because it may have to be kept.
-pub(super) fn created(row: &Model) -> Answer {
+pub(super) fn created(row: &Model, stripe_id: Option<String>) -> Answer {
+    let summary = Summary {
+        stripe_id,
+        ..Summary::NEW
+    };
     Answer {
         status: 201,
-        body: Json::of(&Customer::of(row, Summary::NEW)).0,
+        body: Json::of(&Customer::of(row, summary)).0,
         etag: tag_of(row.rev),
         location: format!("/api/v1/customers/{}", row.id),
     }

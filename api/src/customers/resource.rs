@@ -45,6 +45,13 @@ impl Resource {
         /// Only the customer with this e-mail, in upper or lower case.
         #[oai(validator(max_length = 512))]
         email: Query<Option<String>>,
+        /// Only the customer with this `external_id`, compared as it is.
+        #[oai(validator(
+            min_length = 1,
+            max_length = 255,
+            pattern = r"^[\t-\r \x85]*[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*[\t-\r \x85]*$"
+        ))]
+        external_id: Query<Option<String>>,
         /// Only those created at this time or later (RFC 3339).
         created_after: Query<Option<DateTime<Utc>>>,
         /// Only those created before this time (RFC 3339).
@@ -59,6 +66,7 @@ impl Resource {
             limit: limit.0,
             cursor: cursor.0,
             email: email.0,
+            external_id: external_id.0,
             created_after: created_after.0,
             created_before: created_before.0,
             updated_after: updated_after.0,
@@ -81,15 +89,13 @@ impl Resource {
         idempotency_key: StrictHeader,
         body: JsonBody<NewCustomer>,
     ) -> Result<Created, Refusal<Creating>> {
-        let values = body.0.values()?;
-        let Some(once) = Once::of(idempotency_key, &values.fields)? else {
-            let row = self.0.create(values, caller.traceparent).await?;
-            return Ok(Created::answer((created(&row), false)));
+        let new = body.0.checked()?;
+        let Some(once) = Once::of(&idempotency_key, &new)? else {
+            let stripe_id = new.stripe_id.clone();
+            let row = self.0.create(new, caller.traceparent).await?;
+            return Ok(Created::answer((created(&row, stripe_id), false)));
         };
-        let answer = self
-            .0
-            .create_once(&once, values, caller.traceparent)
-            .await?;
+        let answer = self.0.create_once(&once, new, caller.traceparent).await?;
         Ok(Created::answer(answer))
     }
 
@@ -225,7 +231,10 @@ const INVALID: problem::Listed = (
     422,
     "A value can't be accepted; `field` names it (`validation_failed`).",
 );
-const TAKEN: problem::Listed = (409, "Another customer has this e-mail (`email_taken`).");
+const TAKEN: problem::Listed = (
+    409,
+    "Another customer has this e-mail (`email_taken`) or this external_id (`external_id_taken`).",
+);
 const HEADER: problem::Listed = (400, "A header can't be read (`malformed_request`).");
 
 struct Listing;
@@ -238,7 +247,11 @@ impl Documented for Creating {
     const PROBLEMS: &'static [&'static [problem::Listed]] = &[
         BODY,
         &[
-            TAKEN,
+            (
+                409,
+                "Another customer has this e-mail (`email_taken`) or this external_id (`external_id_taken`), or is linked \
+                 to this Stripe customer (`already_linked`).",
+            ),
             (
                 422,
                 "A value can't be accepted; `field` names it (`validation_failed`). Or the Idempotency-Key came with \

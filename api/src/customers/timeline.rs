@@ -79,7 +79,7 @@ impl From<Entry> for TimelineEntry {
                 Step::Apply => StepName::Apply,
             },
             rev: entry.rev,
-            fields: fields.map(ToString::to_string).collect(),
+            fields: fields.map(|member| member.as_str().to_owned()).collect(),
             kind: entry.detail.kind,
             origin: entry.detail.origin.map(|origin| origin.to_value()),
             result: entry.detail.result,

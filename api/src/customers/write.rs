@@ -3,9 +3,11 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use entity::customer::{self, Model};
 use entity::email::{Email, Policy};
+use entity::external_id::ExternalId;
 use entity::fields::{self, Fields};
 use entity::write::{self, NewCustomer};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use serde::Serialize;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -22,11 +24,19 @@ use crate::problem::{Code, Problem};
 pub(super) struct Values {
     pub(super) email: Email,
     pub(super) fields: Fields,
+    pub(super) external_id: Option<String>,
 }
 
 impl Values {
     pub(super) fn of(fields: Fields) -> Result<Self, Problem> {
         Self::change(&Fields::default(), fields)
+    }
+
+    pub(super) fn with_external_id(self, external_id: Option<String>) -> Self {
+        Self {
+            external_id,
+            ..self
+        }
     }
 
     /// Those of a customer that has others: a value that stays is not checked again.
@@ -35,7 +45,42 @@ impl Values {
         // The installation's own policy is applied where the values are written.
         let email = fields::validate_change(before, &fields, Policy::default())
             .map_err(|invalid| Problem::invalid(invalid.field.as_str(), invalid.to_string()))?;
-        Ok(Self { email, fields })
+        Ok(Self {
+            email,
+            fields,
+            external_id: None,
+        })
+    }
+}
+
+/// Canonical and valid; none of an empty text.
+pub(super) fn external_id(text: &str) -> Result<Option<ExternalId>, Problem> {
+    ExternalId::parse(text)
+        .map_err(|error| Problem::invalid("external_id", format!("external_id {error}")))
+}
+
+/// A customer to create. As JSON, what is asked for: of two requests with one Idempotency-Key it is the same.
+#[derive(Serialize)]
+pub(super) struct New {
+    #[serde(skip)]
+    pub(super) email: Email,
+    #[serde(flatten)]
+    pub(super) fields: Fields,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) external_id: Option<ExternalId>,
+    /// The Stripe customer to link it to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stripe_id: Option<String>,
+}
+
+impl From<Values> for New {
+    fn from(values: Values) -> Self {
+        Self {
+            email: values.email,
+            fields: values.fields,
+            external_id: None,
+            stripe_id: None,
+        }
     }
 }
 
@@ -47,13 +92,9 @@ impl Customers {
     ///
     /// Where the outcome of an attempt is unknown, because the connection broke or the answer is late, the customer is
     /// looked for by its id, which nobody else can have. So a restart of the database loses and doubles nothing.
-    pub(super) async fn create(
-        &self,
-        values: Values,
-        traceparent: String,
-    ) -> Result<Model, Problem> {
-        let new = self.new_customer(values, traceparent)?;
-        let attempt = if write::can_create_alone(&self.db) {
+    pub(super) async fn create(&self, new: New, traceparent: String) -> Result<Model, Problem> {
+        let new = self.new_customer(new, traceparent)?;
+        let attempt = if write::can_create_alone(&self.db, &new) {
             match timeout(PATIENCE, write::create_alone(&self.db, &new)).await {
                 Ok(outcome) => outcome.map_err(refusal),
                 Err(_) => Err(Problem::unavailable()),
@@ -84,10 +125,10 @@ impl Customers {
     pub(super) async fn create_once(
         &self,
         once: &Once,
-        values: Values,
+        new: New,
         traceparent: String,
     ) -> Result<(Answer, bool), Problem> {
-        let new = self.new_customer(values, traceparent)?;
+        let new = self.new_customer(new, traceparent)?;
         database::past_deadlocks(|| self.create_new_once(once, &new)).await
     }
 
@@ -104,15 +145,15 @@ impl Customers {
             }
             let row = match write::create(&tx, new).await {
                 Ok(row) => row,
-                Err(write::Error::EmailTaken) => {
+                Err(error @ write::Error::Database(_)) => return Err(refusal(error)),
+                Err(taken) => {
                     rollback(tx).await?;
                     // Perhaps by the request that ran beside this one.
                     let kept = patiently(|| once.find(&self.db, new.now)).await?;
-                    return repeat(once, kept.ok_or_else(Problem::email_taken)?);
+                    return repeat(once, kept.ok_or_else(|| refusal(taken))?);
                 }
-                Err(error) => return Err(refusal(error)),
             };
-            let answer = created(&row);
+            let answer = created(&row, new.stripe_id.clone());
             let is_first = once
                 .keep(&tx, &answer, row.created_at)
                 .await
@@ -139,12 +180,16 @@ impl Customers {
         let attempt = || async {
             let tx = database::begin(&self.db).await?;
             let row = locked(&tx, key, condition).await?;
-            let Values { email, fields } = edit(&row)?;
+            let Values {
+                email,
+                fields,
+                external_id,
+            } = edit(&row)?;
             if email.as_given() != row.email {
                 self.check(&email)?;
             }
-            let values = (&email, &fields);
-            let updated = write::update(&tx, &row, values, self.now(), Some(traceparent.clone()));
+            let values = (&email, &fields, external_id.as_deref());
+            let updated = write::edit(&tx, &row, values, self.now(), Some(traceparent.clone()));
             let updated = updated.await.map_err(refusal)?;
             let summary = summary(&tx, &updated).await?;
             commit(tx).await?;
@@ -176,12 +221,14 @@ impl Customers {
         Ok(deleted)
     }
 
-    fn new_customer(&self, values: Values, traceparent: String) -> Result<NewCustomer, Problem> {
-        self.check(&values.email)?;
+    fn new_customer(&self, new: New, traceparent: String) -> Result<NewCustomer, Problem> {
+        self.check(&new.email)?;
         Ok(NewCustomer {
             id: Uuid::now_v7(),
-            email: values.email,
-            fields: values.fields,
+            email: new.email,
+            fields: new.fields,
+            external_id: new.external_id,
+            stripe_id: new.stripe_id,
             now: self.now(),
             traceparent: Some(traceparent),
         })
@@ -258,6 +305,8 @@ fn repeat(once: &Once, kept: entity::api_idempotency::Model) -> Result<(Answer, 
 fn refusal(error: write::Error) -> Problem {
     match error {
         write::Error::EmailTaken => Problem::email_taken(),
+        write::Error::ExternalIdTaken => Problem::external_id_taken(),
+        write::Error::StripeIdTaken => Problem::stripe_id_taken(),
         write::Error::Database(error) => database::problem(error),
     }
 }

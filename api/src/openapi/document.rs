@@ -4,6 +4,7 @@ use poem::http::StatusCode;
 use serde_json::json;
 
 use super::node::Node;
+use crate::request::spelled;
 
 /// Matches every e-mail that `entity::email` accepts, and some that it rejects: no pattern describes a domain in Unicode.
 const EMAIL: &str = r"\s*[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[^\s@]+\s*";
@@ -14,11 +15,18 @@ const UUID: &str = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}";
 const WAIT: &str = "^(([1-5]?[0-9]|60)s|([1-5]?[0-9]{1,4}|60000)ms|[01]m)$";
 
 /// Schemas of request bodies that refuse unknown members.
-const CLOSED: [&str; 4] = ["NewCustomer", "CustomerPatch", "Resolution", "Linking"];
+const CLOSED: [&str; 5] = [
+    "NewCustomer",
+    "NewCustomers",
+    "CustomerPatch",
+    "Resolution",
+    "Linking",
+];
 
 /// Schemas of request bodies: their members may be absent.
-const BODIES: [&str; 6] = [
+const BODIES: [&str; 7] = [
     "NewCustomer",
+    "NewCustomers",
     "CustomerPatch",
     "Resolution",
     "Linking",
@@ -59,6 +67,7 @@ pub(super) fn complete(spec: &str) -> String {
         }
     }
     if let Some(paths) = spec.get_mut("paths") {
+        paths.rename(spelled);
         for (path, operations) in paths.members_mut() {
             for (_, operation) in operations.members_mut() {
                 complete_operation(path, operation);
@@ -180,7 +189,7 @@ fn complete_schema(name: &str, schema: &mut Node) {
     if CLOSED.contains(&name) {
         schema.set("additionalProperties", false);
     }
-    if !BODIES.contains(&name) && name != "Problem" {
+    if !BODIES.contains(&name) && !["Problem", "BatchResult"].contains(&name) {
         // Responses have every member; one that has no value is null.
         let Some(Node::Object(properties)) = schema.get("properties") else {
             return;

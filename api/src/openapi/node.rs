@@ -60,6 +60,16 @@ impl Node {
         }
     }
 
+    /// Gives the members of an object other names.
+    pub(super) fn rename(&mut self, name: impl Fn(&str) -> String) {
+        if let Self::Object(members) = self {
+            *members = std::mem::take(members)
+                .into_iter()
+                .map(|(known, value)| (name(&known), value))
+                .collect();
+        }
+    }
+
     /// Removes a member of an object.
     pub(super) fn remove(&mut self, name: &str) {
         if let Self::Object(members) = self {

@@ -44,7 +44,10 @@ pub(crate) const BODY: &[Listed] = &[
         "The body is no JSON (`malformed_json`), or a header can't be read (`malformed_request`).",
     ),
     (408, "The body did not arrive in time (`request_timeout`)."),
-    (413, "The body is larger than 64 KiB (`payload_too_large`)."),
+    (
+        413,
+        "The body is larger than 64 KiB, or than 512 KiB where it has many customers (`payload_too_large`).",
+    ),
     (
         415,
         "The body is not sent as JSON (`unsupported_media_type`).",

@@ -7,6 +7,9 @@ use poem_openapi::error::{ParseParamError, ParsePathError};
 
 use super::{Code, Problem};
 
+const TOO_LARGE: &str =
+    "the body is larger than 64 KiB, or than 512 KiB where it has many customers";
+
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
@@ -38,7 +41,7 @@ impl From<poem::Error> for Problem {
             return Self::new(Code::NotFound, "nothing is at this path");
         }
         if let Some(ReadBodyError::PayloadTooLarge) = error.downcast_ref() {
-            return Self::new(Code::PayloadTooLarge, "the body is larger than 64 KiB");
+            return Self::new(Code::PayloadTooLarge, TOO_LARGE);
         }
         match error.status() {
             StatusCode::NOT_FOUND => Self::new(Code::NotFound, "nothing is at this path"),
@@ -46,9 +49,7 @@ impl From<poem::Error> for Problem {
                 Code::MethodNotAllowed,
                 "this path does not know this method; the header Allow lists those it knows",
             ),
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Self::new(Code::PayloadTooLarge, "the body is larger than 64 KiB")
-            }
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(Code::PayloadTooLarge, TOO_LARGE),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(
                 Code::UnsupportedMediaType,
                 "the content type is not one that is read here",

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use poem::PathPattern;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderValue, Method};
+use poem::{PathPattern, Request};
 use poem_openapi::OpenApi;
 
 #[derive(Clone)]
@@ -27,7 +27,7 @@ impl Routes {
         let known = endpoints.into_iter().map(|(pattern, methods)| {
             let route = Route {
                 // The only parameter of any path here.
-                label: pattern.replace(":param0", "{key}").into(),
+                label: spelled(&pattern.replace(":param0", "{key}")).into(),
                 allow: allow(methods.keys()),
             };
             (pattern, route)
@@ -63,6 +63,29 @@ impl Routes {
                 ..self.unknown.clone()
             })
     }
+}
+
+/// poem takes a colon within a part of a path for a parameter. So a path that has one is declared by its encoded form, and
+/// a request is routed by that.
+const COLON: (&str, &str) = (":", "%3A");
+
+/// A declared path as the spec and the log spell it.
+pub(crate) fn spelled(pattern: &str) -> String {
+    pattern.replace(COLON.1, COLON.0)
+}
+
+/// The request with the colons of its path encoded. No e-mail and no id has one.
+pub(crate) fn routed(mut request: Request) -> Request {
+    let uri = request.uri();
+    if uri.path().contains(COLON.0) {
+        let path = uri.path().replace(COLON.0, COLON.1);
+        let query = uri.query().map(|query| format!("?{query}"));
+        let encoded = format!("{path}{}", query.unwrap_or_default());
+        if let Ok(encoded) = encoded.parse() {
+            *request.uri_mut() = encoded;
+        }
+    }
+    request
 }
 
 /// RFC 9110: a 405 lists the methods. What answers GET answers HEAD.

@@ -7,12 +7,14 @@
 
 mod attention;
 mod auth;
+mod batch;
 mod browser;
 mod changes;
 mod client;
 mod clock;
 mod concurrency;
 mod contract;
+mod external_id;
 mod idempotency;
 mod list;
 mod log;

@@ -24,7 +24,7 @@ async fn a_customer_is_created_with_all_its_fields_and_read_by_id_and_email() {
         let customer = reply.expect(201);
         let expected = json!({
             "id": customer["id"], "email": "Bob+x@Example.com", "name": "Bob", "phone": null,
-            "description": "two\nlines", "rev": 1, "deleted": false, "deleted_at": null, "stripe_id": null, "sync_status": "pending",
+            "description": "two\nlines", "rev": 1, "deleted": false, "deleted_at": null, "external_id": null, "stripe_id": null, "sync_status": "pending",
             "created_at": customer["created_at"], "updated_at": customer["created_at"],
         });
         assert_eq!(customer, expected);
@@ -229,7 +229,7 @@ async fn a_merge_patch_keeps_what_is_absent_and_clears_what_is_null_or_empty() {
         assert!(passed >= TimeDelta::seconds(1), "{patched}");
         let expected = json!({
             "id": customer["id"], "email": "bob@example.com", "name": "Robert", "phone": null,
-            "description": null, "rev": 2, "deleted": false, "deleted_at": null, "stripe_id": null, "sync_status": "pending",
+            "description": null, "rev": 2, "deleted": false, "deleted_at": null, "external_id": null, "stripe_id": null, "sync_status": "pending",
             "created_at": patched["created_at"], "updated_at": patched["updated_at"],
         });
         assert_eq!(patched, expected);

@@ -59,7 +59,7 @@ fn every_operation_is_described_tagged_locked_and_lists_its_answers() {
             }
         }
     }
-    assert_eq!(operations, 28);
+    assert_eq!(operations, 29);
     let schemas = &spec["components"]["schemas"];
     for name in ["NewCustomer", "CustomerPatch", "Resolution", "Linking"] {
         assert_eq!(schemas[name]["additionalProperties"], false, "{name}");

@@ -116,7 +116,7 @@ async fn details_are_codes_and_names_of_fields() {
             kind: Some("update".to_owned()),
             result: Some("parked".to_owned()),
             reason: Some("email_invalid".to_owned()),
-            fields: vec![entity::fields::Field::Email],
+            fields: vec![entity::fields::Field::Email.into()],
             request_id: Some("req_1".to_owned()),
             attempt: Some(2),
         };

@@ -38,6 +38,7 @@ struct Exported {
     name: Option<String>,
     phone: Option<String>,
     description: Option<String>,
+    external_id: Option<String>,
     id: Uuid,
     stripe_id: Option<String>,
     rev: i64,
@@ -45,11 +46,12 @@ struct Exported {
 }
 
 /// The names of a csv file; of [`Exported`]'s members.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "email",
     "name",
     "phone",
     "description",
+    "external_id",
     "id",
     "stripe_id",
     "rev",
@@ -146,6 +148,7 @@ async fn page_after(db: &Database, after: Uuid) -> Result<Vec<Exported>, DbErr> 
         name: row.name,
         phone: row.phone,
         description: row.description,
+        external_id: row.external_id,
         id: row.id,
         rev: row.rev,
     });

@@ -93,6 +93,8 @@ impl Pair {
             id: Uuid::now_v7(),
             email: Email::parse(email).unwrap(),
             fields,
+            external_id: None,
+            stripe_id: None,
             now: chrono::Utc::now(),
             traceparent: None,
         };

@@ -107,6 +107,8 @@ pub(crate) async fn create_in(tx: &DatabaseTransaction) -> customer::Model {
             id,
             email,
             fields,
+            external_id: None,
+            stripe_id: None,
             now,
             traceparent,
         },

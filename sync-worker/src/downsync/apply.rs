@@ -83,7 +83,9 @@ pub(super) async fn apply_locally(engine: &Engine, drift: &Drift) -> Result<Appl
 /// Whether another transaction was quicker: start again.
 pub(crate) fn is_taken(error: &write::Error) -> bool {
     match error {
-        write::Error::EmailTaken => true,
+        write::Error::EmailTaken | write::Error::ExternalIdTaken | write::Error::StripeIdTaken => {
+            true
+        }
         write::Error::Database(error) => {
             matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
         }
@@ -174,7 +176,8 @@ async fn tell(
     };
     if !drift.copy.deleted {
         detail.kind = Some("edited".to_owned());
-        detail.fields = drift.copy.fields.differing(&link.base_or_empty());
+        let fields = drift.copy.fields.differing(&link.base_or_empty());
+        detail.fields = fields.into_iter().map(Into::into).collect();
     }
     let of = (link.customer_id, None);
     timeline::note(tx, of, Step::Drift, detail, drift.read_at.at).await

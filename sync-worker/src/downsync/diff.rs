@@ -82,6 +82,7 @@ mod tests {
                 deleted,
                 fields: if deleted { Fields::default() } else { fields },
                 customer_id: None,
+                external_id: None,
                 stamps: Stamps::default(),
                 detached,
                 created: 7,

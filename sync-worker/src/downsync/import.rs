@@ -6,7 +6,9 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use entity::email::Email;
-use entity::message::Drift;
+use entity::external_id::ExternalId;
+use entity::message::{Drift, StripeCopy};
+use entity::stripe_object::REDACTED;
 use entity::timeline::{self, Detail, Step};
 use entity::{customer, outbox, stripe_link};
 use platform::telemetry;
@@ -33,7 +35,8 @@ pub(super) async fn insert(
     is_published: bool,
     now: DateTime<Utc>,
 ) -> Result<HashSet<String>, DbErr> {
-    let rows: Vec<_> = newcomers.iter().map(|new| new.row(now)).collect();
+    let mut rows: Vec<_> = newcomers.iter().map(|new| new.row(now)).collect();
+    keep_free_external_ids(tx, &mut rows).await?;
     let inserted = insert_rows(tx, &rows).await?;
     let wanted: Vec<_> = newcomers
         .iter()
@@ -70,6 +73,32 @@ pub(super) async fn insert(
     Ok(imported)
 }
 
+/// The id that an earlier row of the customer had, before the database was restored or replaced.
+fn external_id(copy: &StripeCopy) -> Option<String> {
+    let text = copy.external_id.as_deref().filter(|text| *text != REDACTED);
+    ExternalId::parse(text?).ok()?.map(ExternalId::into_string)
+}
+
+/// Only the first living row has an `external_id`: metadata is copied with a customer, by whoever copies that.
+async fn keep_free_external_ids(
+    tx: &DatabaseTransaction,
+    rows: &mut [customer::Model],
+) -> Result<(), DbErr> {
+    let wanted: Vec<_> = rows
+        .iter()
+        .filter_map(|row| row.external_id.clone())
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let taken = customer::find_living_external_ids(tx, wanted).await?;
+    let mut taken: HashSet<String> = taken.into_iter().collect();
+    for row in rows {
+        row.external_id = row.external_id.take().filter(|id| taken.insert(id.clone()));
+    }
+    Ok(())
+}
+
 impl Newcomer<'_> {
     fn row(&self, now: DateTime<Utc>) -> customer::Model {
         let fields = &self.drift.copy.fields;
@@ -80,6 +109,7 @@ impl Newcomer<'_> {
             name: fields.name.clone(),
             phone: fields.phone.clone(),
             description: fields.description.clone(),
+            external_id: external_id(&self.drift.copy),
             rev: 1,
             change_xid: 0,
             deleted_at: None,
@@ -94,6 +124,7 @@ impl Newcomer<'_> {
             stripe_id: Set(Some(copy.stripe_id.clone())),
             stripe_created: Set(Some(copy.created)),
             base: Set(Some(row.fields())),
+            external_id: Set(row.external_id.clone()),
             synced_rev: Set(row.rev),
             observed_at: Set(Some(read_at.at)),
             observed_order: Set(Some(read_at.order)),

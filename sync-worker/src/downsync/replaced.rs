@@ -131,7 +131,7 @@ async fn keep(
             continue;
         }
         metrics::counter!("replaced_edits_total").increment(1);
-        kept.push(clash.field);
+        kept.push(clash.field.into());
         if winner == Winner::Stripe {
             fields.set(clash.field, clash.stripe.clone());
         }

@@ -201,6 +201,7 @@ async fn store_link(
     if by == Match::Metadata {
         let in_doubt = Frozen::of(link).unwrap_or_default();
         adopted.pushed = Set(Some(copy.stamps.clone()));
+        adopted.external_id = Set(copy.external_id.clone());
         adopted.base = Set(Some(base_of_ours(&in_doubt, copy)));
         // If a create was in doubt, this is what it made.
         adopted.end_request();

@@ -68,7 +68,7 @@ pub async fn observe(
         open: &open,
         email_is_taken: email_is_taken(tx, row.id, &sight.copy.fields).await?,
         has_substitute: !substitutes.is_empty(),
-        must_stamp: sight.must_stamp,
+        must_stamp: sight.must_stamp || link.base.is_none() || row.external_id != link.external_id,
     };
     let verdict = judge(known, sight.copy, &policy.owners, policy.on_stripe_delete);
     let mut change = link.clone().into_active_model();
@@ -171,10 +171,11 @@ fn detail((row, link): (&customer::Model, &stripe_link::Model), verdict: &Verdic
         Verdict::Park(reason) => detail.reason = Some(reason.as_str().to_owned()),
         Verdict::Merge(merge) => {
             detail.reason = merge.park.map(|reason| reason.as_str().to_owned());
-            detail.fields = row.fields().differing(&merge.row);
-            if detail.fields.is_empty() {
-                detail.fields = link.base_or_empty().differing(&merge.base);
+            let mut fields = row.fields().differing(&merge.row);
+            if fields.is_empty() {
+                fields = link.base_or_empty().differing(&merge.base);
             }
+            detail.fields = fields.into_iter().map(Into::into).collect();
         }
         Verdict::Nothing | Verdict::Settle | Verdict::Detach | Verdict::Bury => {}
     }

@@ -7,14 +7,19 @@ use std::collections::HashMap;
 
 use entity::fields::{Field, Fields};
 use entity::stamp::Stamps;
-use entity::stripe_object::{CUSTOMER_ID, DETACHED, rev_of};
+use entity::stripe_object::{CUSTOMER_ID, DETACHED, EXTERNAL_ID, rev_of};
 use stripe_client_core::StripeRequest;
 use stripe_core::customer::{CreateCustomer, UpdateCustomer};
 use uuid::Uuid;
 
 /// The body that creates a customer. `fields` are canonical; those that are `None` are left out.
-pub fn create_body(fields: &Fields, customer_id: Uuid, stamps: &Stamps) -> String {
-    let mut request = CreateCustomer::new().metadata(marks(customer_id, stamps));
+pub fn create_body(
+    fields: &Fields,
+    (customer_id, external_id): (Uuid, Option<&str>),
+    stamps: &Stamps,
+) -> String {
+    let marks = marks((customer_id, external_id), stamps);
+    let mut request = CreateCustomer::new().metadata(marks);
     for field in Field::ALL {
         let Some(value) = fields.get(field) else {
             continue;
@@ -30,13 +35,13 @@ pub fn create_body(fields: &Fields, customer_id: Uuid, stamps: &Stamps) -> Strin
 }
 
 /// The body that changes the given fields only and leaves all others as they are; `None` clears one.
-/// It claims the customer again if we had let go of it.
+/// It claims the customer again if we had let go of it. An empty `external_id` clears that, and none leaves it as it is.
 pub fn update_body(
     changes: &[(Field, Option<String>)],
-    customer_id: Uuid,
+    ids: (Uuid, Option<&str>),
     stamps: &Stamps,
 ) -> String {
-    let mut metadata = marks(customer_id, stamps);
+    let mut metadata = marks(ids, stamps);
     metadata.insert(DETACHED.to_owned(), String::new());
     let mut request = update(metadata);
     for (field, value) in changes {
@@ -61,12 +66,16 @@ pub fn detach_body() -> String {
 }
 
 /// Whose it is, and the stamp of each field that is sent.
-fn marks(customer_id: Uuid, stamps: &Stamps) -> HashMap<String, String> {
+fn marks(
+    (customer_id, external_id): (Uuid, Option<&str>),
+    stamps: &Stamps,
+) -> HashMap<String, String> {
     let stamps = stamps
         .iter()
         .map(|(field, stamp)| (rev_of(field).to_owned(), stamp.to_string()));
     let id = (CUSTOMER_ID.to_owned(), customer_id.to_string());
-    stamps.chain([id]).collect()
+    let external_id = external_id.map(|id| (EXTERNAL_ID.to_owned(), id.to_owned()));
+    stamps.chain([id]).chain(external_id).collect()
 }
 
 fn update(metadata: HashMap<String, String>) -> UpdateCustomer {
@@ -112,7 +121,7 @@ mod tests {
             name: Some("Bob".into()),
             ..Fields::default()
         };
-        let body = create_body(&fields, ID, &stamps(&Field::ALL));
+        let body = create_body(&fields, (ID, None), &stamps(&Field::ALL));
         let expected = [
             ("email", "bob@x.com".to_owned()),
             ("name", "Bob".to_owned()),
@@ -134,7 +143,7 @@ mod tests {
         let changes = [(Field::Name, None), (Field::Phone, Some("+1 555".into()))];
         let body = decoded(&update_body(
             &changes,
-            ID,
+            (ID, None),
             &stamps(&[Field::Name, Field::Phone]),
         ));
         assert_eq!(body["name"], "");
@@ -152,8 +161,9 @@ mod tests {
 
     #[test]
     fn the_same_customer_makes_the_same_body() {
-        let bodies = (0..50).map(|_| update_body(&[(Field::Name, None)], ID, &stamps(&Field::ALL)));
-        let first = update_body(&[(Field::Name, None)], ID, &stamps(&Field::ALL));
+        let bodies =
+            (0..50).map(|_| update_body(&[(Field::Name, None)], (ID, None), &stamps(&Field::ALL)));
+        let first = update_body(&[(Field::Name, None)], (ID, None), &stamps(&Field::ALL));
         assert!(bodies.into_iter().all(|body| body == first));
     }
 
@@ -161,7 +171,7 @@ mod tests {
         #[test]
         fn every_text_survives_the_form(name in ".{0,40}", description in "\\PC{0,40}") {
             let fields = Fields { name: Some(name), description: Some(description), ..Fields::default() };
-            let body = decoded(&create_body(&fields, ID, &stamps(&Field::ALL)));
+            let body = decoded(&create_body(&fields, (ID, None), &stamps(&Field::ALL)));
             prop_assert_eq!(body.get("name"), fields.name.as_ref());
             prop_assert_eq!(body.get("description"), fields.description.as_ref());
         }

@@ -2,8 +2,9 @@
 //! answer that does not is the answer to another request.
 
 use entity::email::normal_form;
+use entity::fields::canonical;
 use entity::message::StripeCopy;
-use entity::stripe_object::{CUSTOMER_ID, DETACHED};
+use entity::stripe_object::{CUSTOMER_ID, DETACHED, EXTERNAL_ID};
 
 use super::answer::Invalid;
 use crate::frozen::Frozen;
@@ -16,6 +17,7 @@ pub(super) fn check(body: &str, copy: &StripeCopy) -> Result<(), Invalid> {
     for (name, value) in form_urlencoded::parse(body.as_bytes()) {
         let is_shown = match member(&name) {
             Some(CUSTOMER_ID) => copy.customer_id.is_some_and(|id| *value == id.to_string()),
+            Some(EXTERNAL_ID) => copy.external_id == canonical(&value),
             Some(DETACHED) => copy.detached != value.is_empty(),
             _ => true,
         };
@@ -74,6 +76,7 @@ mod tests {
             deleted: false,
             fields: fields("Bob@x.com"),
             customer_id: Some(ID),
+            external_id: None,
             stamps: stamps(3),
             detached: false,
             created: 7,
@@ -89,7 +92,7 @@ mod tests {
 
     #[test]
     fn answer_to_a_create_shows_its_id_stamps_and_email() {
-        let body = create_body(&fields("bob@x.com"), ID, &stamps(3));
+        let body = create_body(&fields("bob@x.com"), (ID, None), &stamps(3));
         check(&body, &copy()).unwrap();
         for other in [
             changed(|copy| copy.customer_id = None),
@@ -109,7 +112,7 @@ mod tests {
         let forms = ["bob@münchen.de", "Bob@xn--mnchen-3ya.de"];
         for [sent, shown] in [forms, [forms[1], forms[0]]] {
             let stamps = Stamps::of((3, ID), &fields(sent), &Field::ALL);
-            let body = create_body(&fields(sent), ID, &stamps);
+            let body = create_body(&fields(sent), (ID, None), &stamps);
             let answer = changed(|copy| {
                 copy.fields.email = Some(shown.to_owned());
                 copy.stamps = stamps;
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn answer_to_an_update_shows_what_was_sent_and_may_show_more() {
         let sent = Stamps::of((3, ID), &fields("bob@x.com"), &[Field::Name]);
-        let body = update_body(&[(Field::Name, Some("Bob".to_owned()))], ID, &sent);
+        let body = update_body(&[(Field::Name, Some("Bob".to_owned()))], (ID, None), &sent);
         check(&body, &copy()).unwrap();
         check(&body, &changed(|copy| copy.fields.email = None)).unwrap();
         for other in [

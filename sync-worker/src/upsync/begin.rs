@@ -2,7 +2,7 @@
 //! being sent. Nothing is sent before that is committed, so whoever comes after a crash knows.
 
 use chrono::{DateTime, Utc};
-use entity::fields::{Field, Fields};
+use entity::fields::{Field, Fields, Member};
 use entity::parked::Reason;
 use entity::sent_log::{SentLog, SentUpdate};
 use entity::stamp::Stamps;
@@ -14,7 +14,7 @@ use sea_orm::{DatabaseTransaction, DbErr, IntoActiveModel};
 use uuid::Uuid;
 
 use super::coverage::is_covered;
-use super::plan::{Plan, key_is_alive, plan};
+use super::plan::{Plan, external_id, key_is_alive, plan};
 use super::pushed::count_saved;
 use crate::engine::{Engine, PUSH_EXPIRY};
 use crate::frozen::Frozen;
@@ -238,7 +238,7 @@ async fn record(
     if is_told {
         let detail = Detail {
             kind: Some(request.kind().to_owned()),
-            fields: request.sent_fields().to_vec(),
+            fields: request.sent_members(),
             attempt: Some(attempt),
             ..Detail::default()
         };
@@ -276,6 +276,11 @@ async fn look_if_unread(
     else {
         return Ok(());
     };
+    // Nothing was agreed on yet: it was linked by an id that an application gave.
+    if link.base.is_none() {
+        *look_first = Some(Fields::default());
+        return Ok(());
+    }
     if sent.is_empty() {
         return Ok(());
     }
@@ -326,9 +331,12 @@ fn request(
                 .iter()
                 .map(|field| (*field, fields.get(*field).map(str::to_owned)))
                 .collect();
+            let in_doubt = Frozen::of(link).unwrap_or_default();
+            let external_id = external_id(row, link, &in_doubt);
+            let ids = (row.id, external_id.as_deref());
             Request::Update {
                 stripe_id,
-                body: stripe::update_body(&changes, row.id, &stamps),
+                body: stripe::update_body(&changes, ids, &stamps),
                 key: update_key(key, row.rev, &sent),
                 sent,
                 look_first: None,
@@ -337,7 +345,7 @@ fn request(
         _ => {
             let body = link.request_body.clone().unwrap_or_else(|| {
                 let stamps = Stamps::of((row.rev, key), &fields, &Field::ALL);
-                stripe::create_body(&fields, row.id, &stamps)
+                stripe::create_body(&fields, (row.id, row.external_id.as_deref()), &stamps)
             });
             Request::Create {
                 body,
@@ -364,6 +372,18 @@ impl Request {
             Self::Delete { .. } => "delete",
             Self::Detach { .. } => "detach",
         }
+    }
+
+    /// What an update sends.
+    fn sent_members(&self) -> Vec<Member> {
+        let fields = self.sent_fields().iter().copied().map(Member::Field);
+        let external_id = match self {
+            Self::Update { body, .. } => Frozen::read(body).external_id,
+            _ => None,
+        };
+        fields
+            .chain(external_id.map(|_| Member::ExternalId))
+            .collect()
     }
 
     /// The fields of an update.

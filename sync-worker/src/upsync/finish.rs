@@ -194,6 +194,9 @@ async fn acknowledged(
     if agreed.pushed.is_some() {
         done.pushed = Set(agreed.pushed);
     }
+    if let Some(external_id) = agreed.external_id {
+        done.external_id = Set(external_id);
+    }
     if let Some(stripe_id) = agreed.stripe_id {
         if is_adopted {
             unmatched::forget(tx, &stripe_id).await?;

@@ -89,10 +89,23 @@ pub fn plan(
         .filter(|field| !held.contains(field))
         .collect();
     // A link that no write of ours has stamped yet is stamped, so that Stripe's side names our row.
-    if sent.is_empty() && link.pushed.is_some() {
+    let is_named = link.pushed.is_some() && external_id(row, link, &in_doubt).is_none();
+    if sent.is_empty() && is_named {
         return Plan::Settle;
     }
     Plan::Update(sent)
+}
+
+/// The `external_id` to send: the row's, if Stripe may have another one; empty where the row has none.
+pub(super) fn external_id(
+    row: &customer::Model,
+    link: &stripe_link::Model,
+    in_doubt: &Frozen,
+) -> Option<String> {
+    let is_known = row.external_id == link.external_id;
+    let wanted = row.external_id.clone().unwrap_or_default();
+    let is_in_doubt = in_doubt.external_id.is_some();
+    (!is_known || is_in_doubt).then_some(wanted)
 }
 
 /// Whether a person has to look before `rev` is sent. What a copy of Stripe's showed, such as an e-mail
@@ -129,6 +142,7 @@ mod tests {
             name: Some(name.into()),
             phone: None,
             description: None,
+            external_id: None,
             rev,
             change_xid: 0,
             deleted_at: None,
@@ -145,6 +159,7 @@ mod tests {
             fingerprint: None,
             base: None,
             synced_rev,
+            external_id: None,
             pushed: (synced_rev > 0).then(Stamps::default),
             sent_log: None,
             request_body: None,

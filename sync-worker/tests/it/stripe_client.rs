@@ -37,7 +37,11 @@ fn fields(email: &str, name: &str) -> Fields {
 
 async fn create(stripe: &Stripe, fields: &Fields) -> StripeCopy {
     let id = Uuid::now_v7();
-    let body = create_body(fields, id, &Stamps::of((1, id), fields, &Field::ALL));
+    let body = create_body(
+        fields,
+        (id, None),
+        &Stamps::of((1, id), fields, &Field::ALL),
+    );
     stripe
         .create(LANE, &body, &id.to_string())
         .await
@@ -67,7 +71,11 @@ async fn what_is_created_is_what_is_retrieved_whatever_it_is_written_in() {
         let id = Uuid::now_v7();
         let stamps = Stamps::of((7, id), &fields, &Field::ALL);
         let reply = stripe
-            .create(LANE, &create_body(&fields, id, &stamps), &id.to_string())
+            .create(
+                LANE,
+                &create_body(&fields, (id, None), &stamps),
+                &id.to_string(),
+            )
             .await
             .unwrap();
         let expected = StripeCopy {
@@ -75,6 +83,7 @@ async fn what_is_created_is_what_is_retrieved_whatever_it_is_written_in() {
             deleted: false,
             fields: fields.canonical(),
             customer_id: Some(id),
+            external_id: None,
             stamps,
             detached: false,
             created: reply.value.created,
@@ -107,7 +116,7 @@ async fn an_update_clears_what_is_none_and_leaves_the_rest() {
         .update(
             LANE,
             &before.stripe_id,
-            &update_body(&changes, id, &stamps),
+            &update_body(&changes, (id, None), &stamps),
             "key-2",
         )
         .await
@@ -143,7 +152,7 @@ async fn a_customer_that_was_let_go_is_claimed_again_by_an_update() {
         reply.value.customer_id, copy.customer_id,
         "it is known whose it was"
     );
-    let body = update_body(&[], copy.customer_id.unwrap(), &Stamps::default());
+    let body = update_body(&[], (copy.customer_id.unwrap(), None), &Stamps::default());
     let reply = stripe
         .update(LANE, &copy.stripe_id, &body, "claim")
         .await
@@ -157,7 +166,7 @@ async fn the_same_key_makes_one_customer_and_says_so() {
     let bob = fields("bob@example.com", "Bob");
     let body = create_body(
         &bob,
-        Uuid::nil(),
+        (Uuid::nil(), None),
         &Stamps::of((1, Uuid::nil()), &bob, &Field::ALL),
     );
     let first = stripe.create(LANE, &body, "key").await.unwrap();
@@ -186,7 +195,7 @@ async fn a_storm_under_one_key_makes_one_customer() {
     let bob = fields("bob@example.com", "Bob");
     let body = create_body(
         &bob,
-        Uuid::nil(),
+        (Uuid::nil(), None),
         &Stamps::of((1, Uuid::nil()), &bob, &Field::ALL),
     );
     let mut storm = JoinSet::new();

@@ -166,7 +166,7 @@ async fn story(running: &Running, stripe: &Stripe) {
         description: None,
     };
     let stamps = Stamps::of((1, person.id), &first, &Field::ALL);
-    let body = create_body(&first, person.id, &stamps);
+    let body = create_body(&first, (person.id, None), &stamps);
     let send = async |key: &str| stripe.create(Lane::Upsync, &body, key).await;
     let made = person.write(Operation::Create, &stamps, send).await;
     assert_eq!((&made.fields, made.customer_id), (&first, Some(person.id)));
@@ -183,7 +183,7 @@ async fn story(running: &Running, stripe: &Stripe) {
         .iter()
         .map(|field| (*field, second.get(*field).map(str::to_owned)))
         .collect();
-    let body = update_body(&changes, person.id, &stamps);
+    let body = update_body(&changes, (person.id, None), &stamps);
     let send = async |key: &str| {
         stripe
             .update(Lane::Upsync, &made.stripe_id, &body, key)

@@ -5,6 +5,8 @@ mod crash;
 mod create;
 mod delete;
 mod doubt;
+mod external_id;
+mod given;
 mod lane;
 mod mismatch;
 mod refusal;

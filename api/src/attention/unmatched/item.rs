@@ -127,6 +127,8 @@ impl Example for Linking {
 }
 
 impl Input for Linking {
+    type Schema = Self;
+
     fn read(mut members: Members) -> Result<Self, Problem> {
         let text = members.required("customer_id")?;
         let customer_id = Uuid::parse_str(&text).map_err(|_| {

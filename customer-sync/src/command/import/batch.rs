@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use entity::email::{Email, Policy};
+use entity::customer;
+use entity::email::Policy;
+use entity::external_id::ExternalId;
 use entity::fields::Invalid;
 use entity::write::{self, NewCustomer};
-use entity::{customer, fields::Fields};
 use platform::clock::Clock;
 use platform::database::{self, Database, within_bounds};
 use platform::telemetry::traceparent;
@@ -14,7 +15,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::record::Record;
+use super::record::{Record, Values};
 
 /// How often a customer is written anew because somebody else was quicker, or a deadlock was broken.
 const ATTEMPTS: usize = 5;
@@ -59,6 +60,11 @@ async fn write_alone(to: Target<'_>, record: &Record) -> Result<Vec<Taken>, writ
     let mut attempt = 1;
     loop {
         match within_bounds(write_once(to, &[record])).await {
+            Err(write::Error::ExternalIdTaken) => {
+                let reason =
+                    "another customer has its external_id, and a line finds its customer by e-mail";
+                return Ok(vec![Taken::Refused(reason.to_owned())]);
+            }
             Err(error) if attempt < ATTEMPTS && !is_away(&error) => attempt += 1,
             taken => return taken,
         }
@@ -79,15 +85,16 @@ async fn write_once(to: Target<'_>, records: &[&Record]) -> Result<Vec<Taken>, w
     let mut all = Vec::with_capacity(records.len());
     for record in records {
         let known = rows.remove(record.email.key());
-        let before = known.as_ref().map(customer::Model::fields);
-        let values = record.values(before.as_ref(), to.policy);
+        let values = record.values(known.as_ref(), to.policy);
         let (row, taken) = match (values, known) {
             (Err(invalid), known) => (known, refused(&invalid)),
-            (Ok((email, fields)), None) => {
+            (Ok(values), None) => {
                 let new = NewCustomer {
                     id: Uuid::now_v7(),
-                    email,
-                    fields,
+                    email: values.email,
+                    fields: values.fields,
+                    external_id: values.external_id,
+                    stripe_id: None,
                     now,
                     traceparent: Some(traceparent()),
                 };
@@ -109,10 +116,12 @@ fn refused(invalid: &Invalid) -> Taken {
 async fn update(
     tx: &DatabaseTransaction,
     known: customer::Model,
-    (email, fields): (Email, Fields),
+    values: Values,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<(Option<customer::Model>, Taken), write::Error> {
-    let updated = write::update(tx, &known, (&email, &fields), now, Some(traceparent())).await?;
+    let external_id = values.external_id.as_ref().map(ExternalId::as_str);
+    let values = (&values.email, &values.fields, external_id);
+    let updated = write::edit(tx, &known, values, now, Some(traceparent())).await?;
     let taken = if updated.rev == known.rev {
         Taken::Unchanged
     } else {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 
 use anyhow::{Context, bail};
-use entity::fields::Field;
+use entity::fields::{Field, Member};
 
 use super::lines::{Lines, is_blank, too_long};
 use super::record::{Line, Record};
@@ -103,7 +103,8 @@ impl Csv {
             };
             match target {
                 Target::Field(Field::Email) => email = text,
-                Target::Field(field) => given.push((*field, Some(text))),
+                Target::Field(field) => given.push((Member::Field(*field), Some(text))),
+                Target::ExternalId => given.push((Member::ExternalId, Some(text))),
                 Target::FirstName => names[0] = Some(text),
                 Target::LastName => names[1] = Some(text),
                 Target::Ignored => {}
@@ -112,7 +113,7 @@ impl Csv {
         if names.iter().any(Option::is_some) {
             let parts = names.iter().flatten().map(|part| part.trim());
             let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
-            given.push((Field::Name, Some(parts.join(" "))));
+            given.push((Field::Name.into(), Some(parts.join(" "))));
         }
         if self.layout.preset.is_some() {
             // Such a program exports every column, and an empty one says that it does not know.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead};
 
-use entity::fields::Field;
+use entity::fields::{Field, Member};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
@@ -21,6 +21,8 @@ struct Members {
     phone: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     description: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    external_id: Option<Option<String>>,
     #[serde(default, rename = "id")]
     _id: IgnoredAny,
     #[serde(default, rename = "stripe_id")]
@@ -63,19 +65,20 @@ impl Jsonl {
         let members = members(text)?;
         if !self.ignores_unknown && !members.unknown.is_empty() {
             return Err(
-                "has a member that is none of email, name, phone, description, id, stripe_id, rev and updated_at; \
+                "has a member that is none of email, name, phone, description, external_id, id, stripe_id, rev and updated_at; \
                  --ignore-unknown ignores it"
                     .to_owned(),
             );
         }
         let all = [
-            (Field::Name, members.name),
-            (Field::Phone, members.phone),
-            (Field::Description, members.description),
+            (Field::Name.into(), members.name),
+            (Field::Phone.into(), members.phone),
+            (Field::Description.into(), members.description),
+            (Member::ExternalId, members.external_id),
         ];
         let given = all
             .into_iter()
-            .filter_map(|(field, value)| Some((field, value?)));
+            .filter_map(|(member, value)| Some((member, value?)));
         Record::of(&members.email, given.collect())
     }
 }
@@ -86,7 +89,7 @@ fn members(text: &str) -> Result<Members, String> {
         let column = error.column();
         if error.is_data() {
             format!(
-                "must be an object with email, and if need be name, phone and description, each a text (column {column})"
+                "must be an object with email, and if need be name, phone, description and external_id, each a text (column {column})"
             )
         } else {
             format!("is not JSON from column {column} on")
@@ -118,7 +121,10 @@ mod tests {
     #[test]
     fn what_is_absent_is_not_given_and_null_clears() {
         let read = STRICT.record(br#"{"email": "a@x.io", "name": null, "phone": "1", "rev": 7}"#);
-        let given = vec![(Field::Name, None), (Field::Phone, Some("1".to_owned()))];
+        let given = vec![
+            (Field::Name.into(), None),
+            (Field::Phone.into(), Some("1".to_owned())),
+        ];
         assert_eq!(read, Record::of("a@x.io", given));
     }
 

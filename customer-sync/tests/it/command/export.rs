@@ -9,7 +9,7 @@ async fn what_was_exported_changes_nothing_when_it_is_imported() {
         let lines = [
             r#"{"email": "ada@x.io", "name": "Ada, \"the first\"", "phone": "+1 5", "description": "one\r\ntwo\n\nthree"}"#,
             r#"{"email": "grace@x.io", "name": "=1+1"}"#,
-            r#"{"email": "Joan@x.io", "name": "Жанна 🦀", "description": ","}"#,
+            r#"{"email": "Joan@x.io", "name": "Жанна 🦀", "description": ",", "external_id": "7"}"#,
         ];
         let file = pair.file("a.jsonl", lines.join("\n"));
         pair.run(&["import", &file]).await.ended(0);
@@ -26,10 +26,12 @@ async fn what_was_exported_changes_nothing_when_it_is_imported() {
             // And into another database the same values come.
             let other = Pair::new().await;
             other.run(&["import", &path]).await.ended(0);
-            let fields = |rows: Vec<customer::Model>| {
-                rows.iter().map(customer::Model::fields).collect::<Vec<_>>()
+            let values = |rows: Vec<customer::Model>| {
+                let rows = rows.into_iter();
+                rows.map(|row| (row.fields(), row.external_id))
+                    .collect::<Vec<_>>()
             };
-            assert_eq!(fields(other.rows().await), fields(rows.clone()));
+            assert_eq!(values(other.rows().await), values(rows.clone()));
         }
     }
 }
@@ -59,7 +61,7 @@ async fn every_living_customer_is_written_once_in_the_order_of_ids_to_stdout_too
     let expected: Vec<String> = rows[1..].iter().map(|row| row.id.to_string()).collect();
     assert_eq!(ids, expected);
     let ran = pair.run(&["export"]).await;
-    let names = "email,name,phone,description,id,stripe_id,rev,updated_at\n";
+    let names = "email,name,phone,description,external_id,id,stripe_id,rev,updated_at\n";
     assert!(ran.ended(0).stdout.starts_with(names));
 }
 

@@ -335,3 +335,39 @@ async fn an_import_beside_other_writers_loses_nothing() {
     let revs: i64 = rows.iter().map(|row| row.rev).sum();
     assert_eq!(u64::try_from(revs).unwrap(), outbox(&pair).await);
 }
+
+/// The application's ids are matched to the customers that are there already, by e-mail.
+#[tokio::test]
+async fn external_id_is_given_to_customers_that_are_there() {
+    for database in [test_support::sqlite().await, test_support::postgres().await] {
+        let pair = Pair::on(database).await;
+        let text = "email\na@x.io\nb@x.io\n";
+        let file = pair.file("emails.csv", text);
+        pair.run(&["import", &file]).await.ended(0);
+        let text = "Mail,Key\na@x.io,1\nb@x.io,1\nc@x.io,\nd@x.io,4\n";
+        let file = pair.file("ids.csv", text);
+        let maps = ["--map", "Mail=email", "--map", "Key=external_id"];
+        let arguments = [&["import", &file][..], &maps].concat();
+        let ran = pair.run(&arguments).await;
+        assert!(
+            ran.ended(2)
+                .stdout
+                .starts_with("2 created, 1 updated, 0 unchanged, 1 refused")
+        );
+        assert!(
+            ran.stderr
+                .contains("line 3: another customer has its external_id"),
+            "{}",
+            ran.stderr
+        );
+        let rows = pair.rows().await;
+        let ids: Vec<_> = rows.iter().map(|row| row.external_id.as_deref()).collect();
+        assert_eq!(ids, [Some("1"), None, None, Some("4")]);
+        let ran = pair.run(&arguments).await;
+        assert!(
+            ran.ended(2)
+                .stdout
+                .starts_with("0 created, 0 updated, 3 unchanged, 1 refused")
+        );
+    }
+}

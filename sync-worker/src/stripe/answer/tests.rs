@@ -52,6 +52,7 @@ fn a_customer_is_read_in_canonical_form() {
             ..Fields::default()
         },
         customer_id: Some(uuid::Uuid::from_u128(7)),
+        external_id: None,
         stamps,
         detached: true,
         created: 7,

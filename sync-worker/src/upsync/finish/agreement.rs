@@ -1,6 +1,6 @@
 //! What a push that was acknowledged means for the link. Pure.
 
-use entity::fields::Fields;
+use entity::fields::{Fields, canonical};
 use entity::message::StripeCopy;
 use entity::stamp::Stamps;
 use entity::{customer, stripe_link};
@@ -16,6 +16,8 @@ use crate::upsync::send::Acked;
 pub(super) struct Agreed {
     pub(super) rev: i64,
     pub(super) pushed: Option<Stamps>,
+    /// The `external_id` that Stripe holds, where that is known anew.
+    pub(super) external_id: Option<Option<String>>,
     pub(super) stripe_id: Option<String>,
     pub(super) base: Option<Fields>,
     pub(super) by_email: bool,
@@ -35,6 +37,7 @@ pub(super) fn agreement(
             let frozen = frozen(push);
             let agreed = Agreed {
                 rev: frozen.stamps.rev().unwrap_or(push.rev),
+                external_id: Some(frozen.external_id),
                 pushed: Some(frozen.stamps),
                 stripe_id: Some(reply.value.stripe_id.clone()),
                 base: Some(frozen.fields),
@@ -46,13 +49,15 @@ pub(super) fn agreement(
         Acked::Updated(reply) => {
             let mut base = link.base_or_empty();
             let mut pushed = link.pushed.clone().unwrap_or_default();
-            pushed.put(frozen(push).stamps);
+            let frozen = frozen(push);
+            pushed.put(frozen.stamps);
             for field in push.request.sent_fields() {
                 base.set(*field, push.fields.get(*field).map(str::to_owned));
             }
             let agreed = Agreed {
                 rev: push.rev,
                 pushed: Some(pushed),
+                external_id: frozen.external_id.map(|id| canonical(&id)),
                 base: Some(base),
                 must_read_again: reply.replayed,
                 ..Agreed::default()
@@ -66,6 +71,7 @@ pub(super) fn agreement(
                 // Nothing was sent: what the row still asks for comes out of the observation.
                 rev: 0,
                 pushed: (!by_email).then(|| copy.stamps.clone()),
+                external_id: (!by_email).then(|| copy.external_id.clone()),
                 stripe_id: Some(copy.stripe_id.clone()),
                 base: Some(if by_email {
                     Fields::default()

@@ -44,7 +44,7 @@ async fn every_step_is_told_once_and_no_value_is() {
             assert!(!text.contains(value), "{value} is in {text}");
         }
         let update = rows.iter().find(|row| row.rev == Some(2)).unwrap();
-        assert_eq!(update.detail.fields, [entity::fields::Field::Phone]);
+        assert_eq!(update.detail.fields, [entity::fields::Field::Phone.into()]);
         let outcomes = rows
             .iter()
             .filter(|row| row.step == timeline::Step::Outcome);

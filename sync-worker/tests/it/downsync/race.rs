@@ -192,6 +192,8 @@ async fn a_page_that_is_imported_beside_a_create_of_one_of_its_emails_makes_no_s
         id: uuid::Uuid::now_v7(),
         email: entity::email::Email::parse("b@x.io").unwrap(),
         fields,
+        external_id: None,
+        stripe_id: None,
         now: world.now().await,
         traceparent: None,
     };

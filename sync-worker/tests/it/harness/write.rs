@@ -1,6 +1,7 @@
 //! What people do, on either side.
 
 use entity::email::Email;
+use entity::external_id::ExternalId;
 use entity::fields::Fields;
 use entity::write::{self, NewCustomer};
 use entity::{customer, outbox, stripe_link};
@@ -26,12 +27,24 @@ impl World {
         &self,
         named: &[(&str, &str)],
     ) -> Result<customer::Model, write::Error> {
+        self.try_create_known(named, (None, None)).await
+    }
+
+    /// With the application's id of it, and Stripe's.
+    pub(crate) async fn try_create_known(
+        &self,
+        named: &[(&str, &str)],
+        (external_id, stripe_id): (Option<&str>, Option<&str>),
+    ) -> Result<customer::Model, write::Error> {
         self.tick();
+        let external_id = external_id.map(|id| ExternalId::parse(id).unwrap().unwrap());
         let fields = fields(named);
         let new = NewCustomer {
             id: Uuid::now_v7(),
             email: email(&fields),
             fields,
+            external_id,
+            stripe_id: stripe_id.map(str::to_owned),
             now: self.now().await,
             traceparent: None,
         };
@@ -59,6 +72,18 @@ impl World {
         let row = write::update(&tx, &row, (&email, &fields), now, None).await?;
         tx.commit().await?;
         Ok(row)
+    }
+
+    /// The application gives the row another id.
+    pub(crate) async fn give_external_id(&self, id: Uuid, external_id: Option<&str>) {
+        self.tick();
+        let now = self.now().await;
+        let tx = database::begin(&self.engine.db).await.unwrap();
+        let row = customer::lock(&tx, id).await.unwrap().unwrap();
+        let fields = row.fields();
+        let values = (&email(&fields), &fields, external_id);
+        write::edit(&tx, &row, values, now, None).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     pub(crate) async fn delete(&self, id: Uuid) -> customer::Model {
@@ -95,6 +120,7 @@ impl World {
                 name: None,
                 phone: None,
                 description: None,
+                external_id: None,
                 rev: 1,
                 change_xid: 0,
                 deleted_at: None,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{anyhow, bail, ensure};
-use entity::fields::Field;
+use entity::fields::{Field, Member};
 
 use super::super::record::IGNORED;
 use super::preset::Preset;
@@ -17,6 +17,7 @@ const LONGEST_NAME: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Field(Field),
+    ExternalId,
     /// The name is made of both, with a space between them.
     FirstName,
     LastName,
@@ -32,7 +33,7 @@ pub(in super::super) struct Layout {
     /// The program that has exported the csv file. Its other columns are ignored, and its empty values change nothing
     #[arg(long, value_enum)]
     pub(super) preset: Option<Preset>,
-    /// What a column of the csv file holds: email, name, phone, description, first_name, last_name or ignore; may be repeated
+    /// What a column of the csv file holds: email, name, phone, description, external_id, first_name, last_name or ignore; may be repeated
     #[arg(long = "map", value_name = "COLUMN=FIELD")]
     pub(super) maps: Vec<Map>,
     /// Ignore columns and members that are not known
@@ -139,6 +140,9 @@ impl Columns {
         if let Ok(field) = name.parse() {
             return Some(Target::Field(field));
         }
+        if name == Member::ExternalId.as_str() {
+            return Some(Target::ExternalId);
+        }
         // A separator at the end of each line makes a column without a name.
         let is_ignored = layout.ignore_unknown || name.is_empty();
         self.ignored += usize::from(is_ignored);
@@ -198,6 +202,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Field(field) => field.fmt(f),
+            Self::ExternalId => Member::ExternalId.fmt(f),
             Self::FirstName => f.write_str("first_name"),
             Self::LastName => f.write_str("last_name"),
             Self::Ignored => f.write_str("ignore"),
@@ -213,11 +218,12 @@ impl FromStr for Map {
             .rsplit_once('=')
             .ok_or_else(|| "must be COLUMN=FIELD".to_owned())?;
         let target = match target.trim() {
+            "external_id" => Target::ExternalId,
             "first_name" => Target::FirstName,
             "last_name" => Target::LastName,
             "ignore" => Target::Ignored,
             field => field.parse().map(Target::Field).map_err(|_| {
-                "the field must be email, name, phone, description, first_name, last_name or ignore"
+                "the field must be email, name, phone, description, external_id, first_name, last_name or ignore"
             })?,
         };
         Ok(Self {

@@ -23,7 +23,7 @@ fn read(text: &[u8]) -> Read {
 fn record(email: &str, given: &[(Field, &str)]) -> Result<Record, String> {
     let given = given
         .iter()
-        .map(|(field, text)| (*field, Some((*text).to_owned())));
+        .map(|(field, text)| (Member::Field(*field), Some((*text).to_owned())));
     Record::of(email, given.collect())
 }
 
