@@ -159,7 +159,7 @@ async fn missed(
                     .gt(link(stripe_link::Column::ParkedRev))),
         )
         .filter(Expr::exists(unpublished()).not())
-        .filter(Expr::exists(published_since(since)).not())
+        .filter(Expr::exists(published_within(since, now + GRACE)).not())
         .order_by_asc(customer::Column::Id)
         .limit(BATCH)
         .into_tuple()
@@ -178,8 +178,9 @@ fn unpublished() -> SelectStatement {
         .to_owned()
 }
 
-/// The customer's changes whose messages may be under way: a relay that was away for long publishes old ones.
-fn published_since(since: DateTime<Utc>) -> SelectStatement {
+/// The customer's changes whose messages may be under way: a relay that was away for long publishes old ones. One that
+/// was published long after now was published before the clock was set back.
+fn published_within(since: DateTime<Utc>, until: DateTime<Utc>) -> SelectStatement {
     let customer_id = Expr::col((timeline::Entity, timeline::Column::CustomerId));
     Query::select()
         .expr(Expr::value(1))
@@ -187,6 +188,7 @@ fn published_since(since: DateTime<Utc>) -> SelectStatement {
         .and_where(customer_id.equals((customer::Entity, customer::Column::Id)))
         .and_where(timeline::Column::Step.eq(Step::Publish))
         .and_where(timeline::Column::At.gt(since))
+        .and_where(timeline::Column::At.lt(until))
         .to_owned()
 }
 

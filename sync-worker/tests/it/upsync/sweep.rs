@@ -73,6 +73,20 @@ async fn a_message_that_is_still_to_come_is_not_lost() {
     world.assert_in_step(young.id).await;
 }
 
+/// The clock was ten minutes ahead when the message was published.
+#[tokio::test]
+async fn message_published_before_a_step_back_can_be_lost() {
+    let world = World::new().await;
+    let row = world.create(&[("email", "a@x.io")]).await;
+    publish_all(&world).await;
+    let ahead = world.now().await + Duration::from_secs(600);
+    note_published(&world, row.id, ahead).await;
+    world.later(LONG);
+    assert_eq!(sweep(&world).await, Swept::Lost(1));
+    world.due().await;
+    world.assert_in_step(row.id).await;
+}
+
 #[tokio::test]
 async fn a_change_from_stripe_in_the_outbox_hides_no_lost_message() {
     let world = World::new().await;
