@@ -165,7 +165,7 @@ async fn events_are_read_side_by_side_after_a_death() {
     const CUSTOMERS: usize = 16;
     let world = World::new().await;
     world.import(CUSTOMERS).await;
-    let delay = Duration::from_millis(200);
+    let delay = Duration::from_millis(500);
     for row in world.rows().await {
         let stripe_id = world.stripe_id(row.id).await;
         world.stripe_edits(&stripe_id, &[("name", "B")]);
