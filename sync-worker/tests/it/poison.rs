@@ -156,6 +156,10 @@ async fn an_event_that_ends_the_process_each_time_is_given_up_and_the_others_go_
     assert_eq!(world.row(good.id).await.name.as_deref(), Some("B"));
     assert_eq!(world.row(bad.id).await.name.as_deref(), Some("A"));
     assert_eq!(world.inbox().await.events, 0);
+    // The good one may have been in hand with the bad one, and done, at the first death.
+    world.stripe_edits(&world.stripe_id(good.id).await, &[("name", "C")]);
+    world.events().await;
+    assert_eq!(world.row(good.id).await.name.as_deref(), Some("C"));
     assert_eq!(in_hand_count(&world).await, 1, "only the bad one");
 }
 
