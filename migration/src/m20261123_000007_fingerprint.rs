@@ -5,6 +5,8 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::big_integer_null;
 
+use crate::run;
+
 pub(crate) struct Migration;
 
 impl MigrationName for Migration {
@@ -27,24 +29,14 @@ impl MigrationTrait for Migration {
             .add_column(big_integer_null(Alias::new("fingerprint")))
             .to_owned();
         manager.alter_table(add).await?;
-        run(manager, [ADD, "DROP INDEX stripe_link_created"]).await
+        run(manager, &[ADD, "DROP INDEX stripe_link_created"]).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, [ADD_BEFORE, "DROP INDEX stripe_link_agreed"]).await?;
+        run(manager, &[ADD_BEFORE, "DROP INDEX stripe_link_agreed"]).await?;
         let drop = link().drop_column(Alias::new("fingerprint")).to_owned();
         manager.alter_table(drop).await
     }
-}
-
-async fn run(manager: &SchemaManager<'_>, statements: [&str; 2]) -> Result<(), DbErr> {
-    for statement in statements {
-        manager
-            .get_connection()
-            .execute_unprepared(statement)
-            .await?;
-    }
-    Ok(())
 }
 
 fn link() -> TableAlterStatement {
