@@ -84,12 +84,8 @@ pub async fn poll_with_evidence(engine: &Engine) -> anyhow::Result<Poll> {
     }
     let Some(listed) = read_since(engine, cursor, now).await? else {
         tracing::info!("too many events since the last look; a full pass makes up for them");
-        let newest = start_at_newest(engine, now).await?;
-        state::store(&engine.db, now, |state| {
-            let passed = OVERLAP_SECONDS - OVERLAP_AFTER_FLOOD_SECONDS;
-            state.events_cursor = Set(Some(newest + passed));
-        })
-        .await?;
+        let passed = OVERLAP_SECONDS - OVERLAP_AFTER_FLOOD_SECONDS;
+        start_after_newest(engine, passed, now).await?;
         return Ok(Poll::silent(Polled::NeedsPass));
     };
     let Listed {
@@ -135,6 +131,15 @@ pub async fn poll_with_evidence(engine: &Engine) -> anyhow::Result<Poll> {
 /// Sets the cursor to Stripe's newest event, by Stripe's clock and not by ours, and returns it. The full
 /// pass that follows covers everything before it, so it must not go on with one that began earlier.
 async fn start_at_newest(engine: &Engine, now: DateTime<Utc>) -> anyhow::Result<i64> {
+    start_after_newest(engine, 0, now).await
+}
+
+/// The same, with the cursor this many seconds after the newest event.
+async fn start_after_newest(
+    engine: &Engine,
+    seconds: i64,
+    now: DateTime<Utc>,
+) -> anyhow::Result<i64> {
     let page = EventPage {
         limit: 1,
         ..EventPage::default()
@@ -153,7 +158,7 @@ async fn start_at_newest(engine: &Engine, now: DateTime<Utc>) -> anyhow::Result<
         None => 0,
     };
     state::store(&engine.db, now, |state| {
-        state.events_cursor = Set(Some(newest));
+        state.events_cursor = Set(Some(newest + seconds));
         state.pass_progress = Set(None);
     })
     .await?;
