@@ -62,6 +62,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// Of the lease.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     pub fn epoch(&self) -> i64 {
         self.epoch
     }

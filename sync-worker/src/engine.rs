@@ -8,6 +8,7 @@ use entity::stripe_link::{self, Column};
 use platform::backoff::Backoff;
 use platform::clock::Clock;
 use platform::database::{self, Database};
+use platform::lease::{Held, Lease};
 use platform::moment::moment;
 use platform::steps::Steps;
 use sea_orm::{
@@ -53,6 +54,13 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Gives up a lease at the end. One that cannot be given up, as while the database is away, expires by itself.
+    pub(crate) async fn release(&self, lease: &Lease, held: &Held) {
+        if let Err(error) = database::within_bounds(lease.release(&self.db, held)).await {
+            tracing::warn!(lease = held.name(), %error, "releasing a lease");
+        }
+    }
+
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         database::within_bounds(database::begin(&self.db)).await
     }

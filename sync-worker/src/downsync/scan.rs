@@ -107,11 +107,8 @@ pub async fn run(scan: Scan, stop: CancellationToken) -> anyhow::Result<()> {
                 tracing::warn!("the scanner's lease was lost; another one may scan");
             }
         }
-        if stop.is_cancelled()
-            && let Err(error) = within_bounds(lease.release(&engine.db, &held)).await
-        {
-            // It expires by itself.
-            tracing::warn!(%error, "releasing the scanner's lease");
+        if stop.is_cancelled() {
+            engine.release(&lease, &held).await;
         }
     }
     Ok(())

@@ -63,11 +63,8 @@ pub async fn run(
         }
         let _ = tokio::time::timeout(jitter(TICK), stop.cancelled()).await;
     }
-    if let Some(held) = holds
-        && let Err(error) = within_bounds(lease.release(&engine.db, &held)).await
-    {
-        // It expires by itself.
-        tracing::warn!(%error, "releasing the lease of the sweep");
+    if let Some(held) = holds {
+        engine.release(&lease, &held).await;
     }
     Ok(())
 }
