@@ -65,21 +65,11 @@ pub async fn find(
 }
 
 /// The handling of each came to an end, whatever came of it.
-pub async fn end_all(
-    db: &impl ConnectionTrait,
-    (kind, items): (&str, Vec<String>),
-) -> Result<(), DbErr> {
+pub async fn end(db: &impl ConnectionTrait, (kind, items): (&str, &[String])) -> Result<(), DbErr> {
     Entity::delete_many()
         .filter(Column::Kind.eq(kind))
-        .filter(Column::Item.is_in(items))
+        .filter(Column::Item.is_in(items.iter().map(String::as_str)))
         .exec(db)
         .await?;
-    Ok(())
-}
-
-/// The handling came to an end, whatever came of it.
-pub async fn end(db: &impl ConnectionTrait, (kind, item): (&str, &str)) -> Result<(), DbErr> {
-    let id = (kind.to_owned(), item.to_owned());
-    Entity::delete_by_id(id).exec(db).await?;
     Ok(())
 }

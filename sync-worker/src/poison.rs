@@ -52,14 +52,6 @@ impl<'a> Watch<'a> {
         within_bounds(in_hand::find(&self.engine.db, (self.kind, items))).await
     }
 
-    /// The items came to an end and the process lives.
-    pub(crate) async fn end_all(&self, items: Vec<String>) {
-        let end = in_hand::end_all(&self.engine.db, (self.kind, items));
-        if let Err(error) = within_bounds(end).await {
-            tracing::warn!(kind = self.kind, %error, "striking out what was in hand");
-        }
-    }
-
     /// Takes an item in hand; false if it is to be given up.
     pub(crate) async fn begin(&self, item: &str) -> Result<bool, DbErr> {
         if !self.is_careful {
@@ -80,14 +72,14 @@ impl<'a> Watch<'a> {
         Ok(begun <= MOST)
     }
 
-    /// It came to an end and the process lives.
-    pub(crate) async fn end(&self, item: &str) {
+    /// They came to an end and the process lives.
+    pub(crate) async fn end(&self, items: &[String]) {
         if !self.is_careful {
             return;
         }
-        let end = in_hand::end(&self.engine.db, (self.kind, item));
+        let end = in_hand::end(&self.engine.db, (self.kind, items));
         if let Err(error) = within_bounds(end).await {
-            tracing::warn!(kind = self.kind, stripe.id = item, %error, "striking out what was in hand");
+            tracing::warn!(kind = self.kind, stripe.ids = ?items, %error, "striking out what was in hand");
         }
     }
 }

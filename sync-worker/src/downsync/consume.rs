@@ -1,5 +1,6 @@
 //! Takes the drift messages, some side by side: order does not matter, and PostgreSQL commits several together.
 
+use std::slice;
 use std::time::Duration;
 
 use entity::message::{DOWNSYNC, Drift};
@@ -112,7 +113,7 @@ pub async fn handle(
     if let Some(applied) = applied {
         close_ring(engine, &drift, applied).await;
     }
-    watch.end(item).await;
+    watch.end(slice::from_ref(item)).await;
     let Some(applied) = applied else {
         // Dropped, it goes back to the broker.
         return Ok(());

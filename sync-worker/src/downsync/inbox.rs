@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::slice;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -115,7 +116,7 @@ async fn carefully(
             watch.begin(stripe_id).await?;
         }
         let worked = work_off((engine, &mut *drifts, &mut *recent), few).await;
-        watch.end_all(in_hand).await;
+        watch.end(&in_hand).await;
         total.add(worked, &mut failed)?;
     }
     for (stripe_id, events) in alone {
@@ -128,7 +129,7 @@ async fn carefully(
         }
         let one = BTreeMap::from([(stripe_id.clone(), events)]);
         let worked = work_off((engine, &mut *drifts, &mut *recent), one).await;
-        watch.end(&stripe_id).await;
+        watch.end(slice::from_ref(&stripe_id)).await;
         total.add(worked, &mut failed)?;
     }
     failed.map_or(Ok(total), Err)

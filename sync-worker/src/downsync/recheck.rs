@@ -1,5 +1,6 @@
 //! Reads the customers again whose copy was put aside by the fence, or that a person asks for.
 
+use std::slice;
 use std::time::Duration;
 
 use entity::stripe_link::{self, Column, Entity, Model};
@@ -95,7 +96,7 @@ async fn linked(engine: &Engine, due: &[Model], unread: &mut Unread) -> anyhow::
             continue;
         }
         let looked = caught(recheck(engine, link)).await;
-        watch.end(&item).await;
+        watch.end(slice::from_ref(&item)).await;
         engine.steps.reach("recheck: done").await;
         let rest = looked.is_err().then_some(AFTER_ERROR);
         within_bounds(served(engine, link, rest)).await?;
