@@ -22,6 +22,10 @@ enum First {
 
 const FIRST: [First; 3] = [First::Nobody, First::Here, First::There];
 
+async fn on_sqlite(folder: &tempfile::TempDir) -> World {
+    World::on_files(platform::test_support::sqlite().await, folder).await
+}
+
 /// Both sides had agreed on A at the backup, and on D since.
 async fn moved_on(
     database: TestDatabase,
@@ -152,8 +156,7 @@ async fn lost_value_replaced_unread_is_kept_as_a_conflict() {
 async fn restored_row_without_a_link_loses_nothing_of_stripes() {
     for first in [First::Nobody, First::Here] {
         let folder = tempfile::tempdir().unwrap();
-        let database = platform::test_support::sqlite().await;
-        let world = World::on_files(database, &folder).await;
+        let world = on_sqlite(&folder).await;
         let row = world.create(&[("email", "a@x.io"), ("name", "A")]).await;
         let backup = world.back_up().await;
         world.push(row.id).await;
@@ -180,8 +183,7 @@ async fn restored_row_without_a_link_loses_nothing_of_stripes() {
 #[tokio::test]
 async fn deletion_lost_by_a_restore_is_taken_from_stripe() {
     let folder = tempfile::tempdir().unwrap();
-    let database = platform::test_support::sqlite().await;
-    let world = World::on_files(database, &folder).await;
+    let world = on_sqlite(&folder).await;
     let row = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
     let other = world.synced(&[("email", "b@x.io")]).await;
     let backup = world.back_up().await;
@@ -199,8 +201,7 @@ async fn deletion_lost_by_a_restore_is_taken_from_stripe() {
 #[tokio::test]
 async fn customer_created_after_the_backup_has_a_new_id() {
     let folder = tempfile::tempdir().unwrap();
-    let database = platform::test_support::sqlite().await;
-    let world = World::on_files(database, &folder).await;
+    let world = on_sqlite(&folder).await;
     let backup = world.back_up().await;
     let lost = world.synced(&[("email", "a@x.io"), ("name", "A")]).await;
     let stripe_id = world.stripe_id(lost.id).await;
@@ -223,8 +224,7 @@ async fn customer_created_after_the_backup_has_a_new_id() {
 async fn renamed_customer_without_a_link_is_found_or_made_again() {
     for push_first in [false, true] {
         let folder = tempfile::tempdir().unwrap();
-        let database = platform::test_support::sqlite().await;
-        let world = World::on_files(database, &folder).await;
+        let world = on_sqlite(&folder).await;
         let row = world.create(&[("email", "a@x.io"), ("name", "A")]).await;
         let backup = world.back_up().await;
         world.push(row.id).await;
@@ -260,8 +260,7 @@ async fn renamed_customer_without_a_link_is_found_or_made_again() {
 #[tokio::test]
 async fn customer_linked_and_deleted_after_the_backup_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
-    let database = platform::test_support::sqlite().await;
-    let world = World::on_files(database, &folder).await;
+    let world = on_sqlite(&folder).await;
     let row = world.create(&[("email", "a@x.io")]).await;
     let backup = world.back_up().await;
     world.push(row.id).await;
@@ -278,8 +277,7 @@ async fn customer_linked_and_deleted_after_the_backup_is_made_again() {
 #[tokio::test]
 async fn customer_lost_by_stripe_is_parked_when_it_is_edited() {
     let folder = tempfile::tempdir().unwrap();
-    let database = platform::test_support::sqlite().await;
-    let world = World::on_files(database, &folder).await;
+    let world = on_sqlite(&folder).await;
     let kept = world.synced(&[("email", "kept@x.io")]).await;
     let backup = world.back_up().await;
     let row = world.synced(&[("email", "a@x.io")]).await;

@@ -9,6 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Setup, World};
 
+/// MAX_DELETES and MAX_DELETE_PERCENT.
+fn capped(count: u64, percent: u64) -> Policy {
+    Policy {
+        delete_cap: DeleteCap { count, percent },
+        ..Policy::default()
+    }
+}
+
 async fn with_customers(count: usize, policy: Policy) -> World {
     let world = World::with(Setup {
         policy,
@@ -104,15 +112,7 @@ async fn more_deletions_than_the_cap_are_refused_as_a_whole() {
 /// A million customers are not read again and again until a person has looked.
 #[tokio::test]
 async fn a_refused_pass_costs_a_tenth_of_the_time_at_most() {
-    let delete_cap = DeleteCap {
-        count: 3,
-        percent: 100,
-    };
-    let policy = Policy {
-        delete_cap,
-        ..Policy::default()
-    };
-    let world = with_customers(8, policy).await;
+    let world = with_customers(8, capped(3, 100)).await;
     let mut scanner = world.scanner();
     let stop = CancellationToken::new();
     scanner.look_once(&stop).await.unwrap();
@@ -327,15 +327,7 @@ async fn pass_completed_at(world: &World) -> Option<chrono::DateTime<chrono::Utc
 /// MAX_DELETES limits what a pass infers; an event reports one customer.
 #[tokio::test]
 async fn deletions_that_events_report_have_no_limit() {
-    let delete_cap = DeleteCap {
-        count: 1,
-        percent: 1,
-    };
-    let policy = Policy {
-        delete_cap,
-        ..Policy::default()
-    };
-    let world = with_customers(15, policy).await;
+    let world = with_customers(15, capped(1, 1)).await;
     for row in world.rows().await {
         world.stripe_deletes(&world.stripe_id(row.id).await);
     }
