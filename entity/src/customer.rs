@@ -7,7 +7,8 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, QuerySelect};
 
 use crate::email;
-use crate::fields::Fields;
+use crate::external_id::ExternalId;
+use crate::fields::{Field, Fields, Member, Members};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "customer")]
@@ -49,6 +50,24 @@ impl Model {
             phone: self.phone.clone(),
             description: self.description.clone(),
         }
+    }
+
+    /// The id that the application has for it.
+    pub fn external_id(&self) -> Option<ExternalId> {
+        self.external_id.clone().map(ExternalId::stored)
+    }
+
+    /// What has a value.
+    pub fn members(&self) -> Members {
+        let has = |field: &Field| match field {
+            Field::Email => true,
+            Field::Name => self.name.is_some(),
+            Field::Phone => self.phone.is_some(),
+            Field::Description => self.description.is_some(),
+        };
+        let fields = Field::ALL.into_iter().filter(has).map(Member::Field);
+        let external_id = self.external_id.as_ref().map(|_| Member::ExternalId);
+        Members(fields.chain(external_id).collect())
     }
 
     /// Not so between [`crate::write::give_up_email`] and the next store.

@@ -38,6 +38,11 @@ impl ExternalId {
         Ok(Some(Self(id)))
     }
 
+    /// One that was checked when it was stored.
+    pub(crate) fn stored(text: String) -> Self {
+        Self(text)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

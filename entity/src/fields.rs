@@ -146,11 +146,6 @@ impl Fields {
         self
     }
 
-    /// The fields that have a value.
-    pub fn named(&self) -> Vec<Field> {
-        self.differing(&Self::default())
-    }
-
     /// The fields in which two canonical values differ.
     pub fn differing(&self, other: &Self) -> Vec<Field> {
         Field::ALL

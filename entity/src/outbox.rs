@@ -87,11 +87,7 @@ pub async fn enqueue_imported<'a>(
     traceparent: &str,
 ) -> Result<(), DbErr> {
     let rows = customers.into_iter().map(|customer| {
-        let change = (
-            Kind::Created,
-            Origin::Stripe,
-            customer.fields().named().into_iter().collect(),
-        );
+        let change = (Kind::Created, Origin::Stripe, customer.members());
         row(customer, change, Some(traceparent.to_owned()))
     });
     Entity::insert_many(rows).exec_without_returning(tx).await?;

@@ -110,7 +110,7 @@ async fn create_on_postgres(
         row.external_id.clone().into(),
         Changed::of(&row, Origin::Application).to_json().into(),
         new.traceparent.clone().into(),
-        new.members().into(),
+        row.members().into(),
     ];
     let create = Statement::from_sql_and_values(DbBackend::Postgres, CREATE, values);
     let created = db.query_one_raw(create).await?;
@@ -138,7 +138,7 @@ async fn create_in_steps(
 ) -> Result<customer::Model, Error> {
     let row = first_state(new);
     insert(tx, &row).await?;
-    let change = (Kind::Created, Origin::Application, new.members());
+    let change = (Kind::Created, Origin::Application, row.members());
     outbox::enqueue(tx, &row, change, new.traceparent.clone()).await?;
     Ok(row)
 }
@@ -159,15 +159,6 @@ async fn link(
         .await?;
     unmatched::forget(tx, stripe_id).await?;
     Ok(())
-}
-
-impl NewCustomer {
-    /// What it gives a value.
-    fn members(&self) -> Members {
-        let fields = self.fields.named().into_iter().map(Member::Field);
-        let external_id = self.external_id.as_ref().map(|_| Member::ExternalId);
-        Members(fields.chain(external_id).collect())
-    }
 }
 
 /// Gives a locked row new values, canonical and valid, and leaves its `external_id`. Values that it has already are no

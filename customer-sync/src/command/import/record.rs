@@ -84,7 +84,7 @@ impl Record {
         let email = validate_change(&before.unwrap_or_default(), &fields, policy)?;
         let external_id = match &self.external_id {
             Some(given) => given.clone(),
-            None => known.and_then(stored_id),
+            None => known.and_then(customer::Model::external_id),
         };
         Ok(Values {
             email,
@@ -92,11 +92,4 @@ impl Record {
             external_id,
         })
     }
-}
-
-/// That of a row, which was checked when it was stored.
-fn stored_id(row: &customer::Model) -> Option<ExternalId> {
-    ExternalId::parse(row.external_id.as_deref()?)
-        .ok()
-        .flatten()
 }

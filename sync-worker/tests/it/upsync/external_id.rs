@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use entity::fields::Member;
+use sea_orm::EntityTrait;
 use stripe_sandbox::fault::Kind;
 use sync_worker::upsync::Pushed;
 use uuid::Uuid;
@@ -98,6 +100,16 @@ async fn imported_customers_take_their_external_id_once() {
             .collect();
         assert_eq!((rows.len(), ids), (2, vec!["user-1"]));
         assert!(world.calls().is_empty(), "both sides agree");
+        let outbox = entity::outbox::Entity::find().all(&world.engine.db).await;
+        let told: Vec<_> = outbox.unwrap().into_iter().map(|row| row.fields).collect();
+        let with_id = told
+            .iter()
+            .filter(|members| members.0.contains(&Member::ExternalId));
+        assert_eq!(
+            (told.len(), with_id.count()),
+            (2, 1),
+            "the feed tells of it"
+        );
     })
     .await;
 }
