@@ -4,7 +4,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::patch::NewCustomer;
-use super::representation::{Customer, Json, created};
+use super::representation::{Customer, Json};
 use super::{Customers, Tag};
 use crate::auth::Caller;
 use crate::body::{Input, JsonBody, Members};
@@ -40,29 +40,28 @@ impl Batch {
     ) -> Result<Answered, Refusal<Creating>> {
         idempotency::check(&idempotency_key)?;
         let mut results: Vec<Outcome> = Vec::with_capacity(body.0.0.len());
-        let mut is_away = false;
-        for (place, item) in body.0.0.into_iter().enumerate() {
-            // A database that is away for one is away for those behind it: nobody waits for it a hundred times.
-            let result = match is_away {
-                true => Err(Problem::unavailable()),
-                false => {
-                    let key = (&idempotency_key, place);
-                    self.create_one(item, key, caller.traceparent.clone()).await
+        let mut items = body.0.0.into_iter().enumerate();
+        while let Some((place, item)) = items.next() {
+            let key = (&idempotency_key, place);
+            let problem = match self.create_one(item, key, caller.traceparent.clone()).await {
+                Ok(customer) => {
+                    results.push(Ok(customer));
+                    continue;
                 }
+                Err(problem) => problem,
             };
-            if let Err(problem) = &result {
-                is_away = problem.code == Code::Unavailable;
-                problem.log();
+            let is_away = problem.code == Code::Unavailable;
+            if is_away && results.is_empty() {
+                return Err(problem.into());
             }
-            results.push(result);
-        }
-        match results.remove(0) {
-            Err(problem) if problem.code == Code::Unavailable => Err(problem.into()),
-            first => {
-                results.insert(0, first);
-                Ok(Answered::Results(answer(results, &caller.request_id)))
+            problem.log();
+            results.push(Err(problem));
+            if is_away {
+                // It is away for those behind this one too: nobody waits for it a hundred times.
+                results.extend(items.by_ref().map(|_| Err(Problem::unavailable())));
             }
         }
+        Ok(Answered::Results(answer(results, &caller.request_id)))
     }
 }
 
@@ -77,12 +76,8 @@ impl Batch {
         traceparent: String,
     ) -> Outcome {
         let new = item?.checked()?;
-        let Some(once) = Once::of_item(key, place, &new)? else {
-            let stripe_id = new.stripe_id.clone();
-            let row = self.0.create(new, traceparent).await?;
-            return Ok(created(&row, stripe_id).body);
-        };
-        Ok(self.0.create_once(&once, new, traceparent).await?.0.body)
+        let once = Once::of_item(key, place, &new)?;
+        Ok(self.0.create(new, once, traceparent).await?.0.body)
     }
 }
 

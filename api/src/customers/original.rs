@@ -8,7 +8,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::key::Key;
-use super::representation::{Created, Deleted, Updated, created, present};
+use super::representation::{Created, Deleted, Updated, present};
 use super::write::Values;
 use super::{Customers, Tag};
 use crate::auth::Caller;
@@ -33,11 +33,9 @@ impl Original {
         caller: Caller,
         body: JsonBody<NamedCustomer>,
     ) -> Result<Created, Refusal<Creating>> {
-        let row = self
-            .0
-            .create(body.0.values()?.into(), caller.traceparent)
-            .await?;
-        Ok(Created::answer((created(&row, None), false)))
+        let new = body.0.values()?.into();
+        let answer = self.0.create(new, None, caller.traceparent).await?;
+        Ok(Created::answer(answer))
     }
 
     /// Rename a customer
@@ -64,7 +62,7 @@ impl Original {
             Ok(Values {
                 email,
                 fields: renamed,
-                external_id: row.external_id.clone(),
+                external_id: row.external_id(),
             })
         };
         let key = Key::Email(email);
@@ -112,11 +110,14 @@ struct NamedCustomer {
 
 impl NamedCustomer {
     fn values(self) -> Result<Values, Problem> {
-        let values = Values::of(Fields {
-            email: Some(self.email),
-            name: Some(self.name),
-            ..Fields::default()
-        })?;
+        let values = Values::of(
+            Fields {
+                email: Some(self.email),
+                name: Some(self.name),
+                ..Fields::default()
+            },
+            None,
+        )?;
         match values.fields.name {
             Some(_) => Ok(values),
             None => Err(Problem::invalid("name", "name must not be empty")),

@@ -1,7 +1,6 @@
 //! Bodies of the resource API: a new customer, and the merge patch (RFC 7396) of one.
 
 use entity::customer::Model;
-use entity::external_id::ExternalId;
 use entity::fields::{Field, Fields};
 use entity::stripe_object;
 use poem_openapi::Object;
@@ -65,17 +64,14 @@ impl NewCustomer {
     pub(super) fn checked(self) -> Result<New, Problem> {
         let external_id = external_id(&self.external_id.unwrap_or_default())?;
         let stripe_id = stripe_id(self.stripe_id)?;
-        let values = Values::of(Fields {
+        let fields = Fields {
             email: Some(self.email),
             name: self.name,
             phone: self.phone,
             description: self.description,
-        })?;
-        Ok(New {
-            external_id,
-            stripe_id,
-            ..values.into()
-        })
+        };
+        let values = Values::of(fields, external_id)?;
+        Ok(New { values, stripe_id })
     }
 }
 
@@ -180,12 +176,11 @@ impl CustomerPatch {
             }
         }
         let external_id = match &self.external_id {
-            MaybeUndefined::Undefined => row.external_id.clone(),
+            MaybeUndefined::Undefined => row.external_id(),
             MaybeUndefined::Null => None,
-            MaybeUndefined::Value(text) => external_id(text)?.map(ExternalId::into_string),
+            MaybeUndefined::Value(text) => external_id(text)?,
         };
-        let values = Values::change(&row.fields(), patched)?;
-        Ok(values.with_external_id(external_id))
+        Values::change(&row.fields(), patched, external_id)
     }
 }
 

@@ -7,7 +7,7 @@ use poem_openapi::param::{Path, Query};
 use super::key::Key;
 use super::list::{Asked, DEFAULT_LIMIT, Listed};
 use super::patch::{CustomerPatch, NewCustomer};
-use super::representation::{Created, Deleted, Found, Updated, created};
+use super::representation::{Created, Deleted, Found, Updated};
 use super::sync::{State, wait};
 use super::timeline::Told;
 use super::{Customers, Tag};
@@ -90,12 +90,8 @@ impl Resource {
         body: JsonBody<NewCustomer>,
     ) -> Result<Created, Refusal<Creating>> {
         let new = body.0.checked()?;
-        let Some(once) = Once::of(&idempotency_key, &new)? else {
-            let stripe_id = new.stripe_id.clone();
-            let row = self.0.create(new, caller.traceparent).await?;
-            return Ok(Created::answer((created(&row, stripe_id), false)));
-        };
-        let answer = self.0.create_once(&once, new, caller.traceparent).await?;
+        let once = Once::of(&idempotency_key, &new)?;
+        let answer = self.0.create(new, once, caller.traceparent).await?;
         Ok(Created::answer(answer))
     }
 

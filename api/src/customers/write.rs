@@ -21,26 +21,27 @@ use crate::idempotency::{Answer, Once};
 use crate::problem::{Code, Problem};
 
 /// Values that may be stored: canonical and valid.
+#[derive(Serialize)]
 pub(super) struct Values {
+    #[serde(skip)]
     pub(super) email: Email,
+    #[serde(flatten)]
     pub(super) fields: Fields,
-    pub(super) external_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) external_id: Option<ExternalId>,
 }
 
 impl Values {
-    pub(super) fn of(fields: Fields) -> Result<Self, Problem> {
-        Self::change(&Fields::default(), fields)
-    }
-
-    pub(super) fn with_external_id(self, external_id: Option<String>) -> Self {
-        Self {
-            external_id,
-            ..self
-        }
+    pub(super) fn of(fields: Fields, external_id: Option<ExternalId>) -> Result<Self, Problem> {
+        Self::change(&Fields::default(), fields, external_id)
     }
 
     /// Those of a customer that has others: a value that stays is not checked again.
-    pub(super) fn change(before: &Fields, after: Fields) -> Result<Self, Problem> {
+    pub(super) fn change(
+        before: &Fields,
+        after: Fields,
+        external_id: Option<ExternalId>,
+    ) -> Result<Self, Problem> {
         let fields = after.canonical();
         // The installation's own policy is applied where the values are written.
         let email = fields::validate_change(before, &fields, Policy::default())
@@ -48,7 +49,7 @@ impl Values {
         Ok(Self {
             email,
             fields,
-            external_id: None,
+            external_id,
         })
     }
 }
@@ -62,12 +63,8 @@ pub(super) fn external_id(text: &str) -> Result<Option<ExternalId>, Problem> {
 /// A customer to create. As JSON, what is asked for: of two requests with one Idempotency-Key it is the same.
 #[derive(Serialize)]
 pub(super) struct New {
-    #[serde(skip)]
-    pub(super) email: Email,
     #[serde(flatten)]
-    pub(super) fields: Fields,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) external_id: Option<ExternalId>,
+    pub(super) values: Values,
     /// The Stripe customer to link it to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stripe_id: Option<String>,
@@ -76,9 +73,7 @@ pub(super) struct New {
 impl From<Values> for New {
     fn from(values: Values) -> Self {
         Self {
-            email: values.email,
-            fields: values.fields,
-            external_id: None,
+            values,
             stripe_id: None,
         }
     }
@@ -88,22 +83,34 @@ impl From<Values> for New {
 const ROUNDS: usize = 3;
 
 impl Customers {
-    /// Creates a customer.
-    ///
+    /// Creates a customer, unless a request with this Idempotency-Key has; the answer, and whether it is a repeated one.
+    pub(super) async fn create(
+        &self,
+        new: New,
+        once: Option<Once>,
+        traceparent: String,
+    ) -> Result<(Answer, bool), Problem> {
+        let new = self.new_customer(new, traceparent)?;
+        let Some(once) = once else {
+            let row = self.create_always(&new).await?;
+            return Ok((created(&row, new.stripe_id), false));
+        };
+        database::past_deadlocks(|| self.create_once(&once, &new)).await
+    }
+
     /// Where the outcome of an attempt is unknown, because the connection broke or the answer is late, the customer is
     /// looked for by its id, which nobody else can have. So a restart of the database loses and doubles nothing.
-    pub(super) async fn create(&self, new: New, traceparent: String) -> Result<Model, Problem> {
-        let new = self.new_customer(new, traceparent)?;
-        let attempt = if write::can_create_alone(&self.db, &new) {
-            match timeout(PATIENCE, write::create_alone(&self.db, &new)).await {
+    async fn create_always(&self, new: &NewCustomer) -> Result<Model, Problem> {
+        let attempt = if write::can_create_alone(&self.db, new) {
+            match timeout(PATIENCE, write::create_alone(&self.db, new)).await {
                 Ok(outcome) => outcome.map_err(refusal),
                 Err(_) => Err(Problem::unavailable()),
             }
         } else {
-            create_in(database::begin(&self.db).await?, &new).await
+            create_in(database::begin(&self.db).await?, new).await
         };
         let row = match attempt {
-            Err(problem) if problem.code == Code::Unavailable => self.settle(&new).await?,
+            Err(problem) if problem.code == Code::Unavailable => self.settle(new).await?,
             attempt => attempt?,
         };
         self.wake.wake();
@@ -121,22 +128,7 @@ impl Customers {
         }
     }
 
-    /// Creates a customer unless a request with this Idempotency-Key has; the answer, and whether it is a repeated one.
-    pub(super) async fn create_once(
-        &self,
-        once: &Once,
-        new: New,
-        traceparent: String,
-    ) -> Result<(Answer, bool), Problem> {
-        let new = self.new_customer(new, traceparent)?;
-        database::past_deadlocks(|| self.create_new_once(once, &new)).await
-    }
-
-    async fn create_new_once(
-        &self,
-        once: &Once,
-        new: &NewCustomer,
-    ) -> Result<(Answer, bool), Problem> {
+    async fn create_once(&self, once: &Once, new: &NewCustomer) -> Result<(Answer, bool), Problem> {
         for _ in 0..ROUNDS {
             let tx = database::begin(&self.db).await?;
             let kept = once.find(&tx, new.now).await.map_err(database::problem)?;
@@ -188,7 +180,8 @@ impl Customers {
             if email.as_given() != row.email {
                 self.check(&email)?;
             }
-            let values = (&email, &fields, external_id.as_deref());
+            let external_id = external_id.as_ref().map(ExternalId::as_str);
+            let values = (&email, &fields, external_id);
             let updated = write::edit(&tx, &row, values, self.now(), Some(traceparent.clone()));
             let updated = updated.await.map_err(refusal)?;
             let summary = summary(&tx, &updated).await?;
@@ -222,13 +215,14 @@ impl Customers {
     }
 
     fn new_customer(&self, new: New, traceparent: String) -> Result<NewCustomer, Problem> {
-        self.check(&new.email)?;
+        let New { values, stripe_id } = new;
+        self.check(&values.email)?;
         Ok(NewCustomer {
             id: Uuid::now_v7(),
-            email: new.email,
-            fields: new.fields,
-            external_id: new.external_id,
-            stripe_id: new.stripe_id,
+            email: values.email,
+            fields: values.fields,
+            external_id: values.external_id,
+            stripe_id,
             now: self.now(),
             traceparent: Some(traceparent),
         })
